@@ -74,3 +74,19 @@ extension NodeID: Codable {}
 extension Term: Codable {}
 extension LogIndex: Codable {}
 extension EndpointName: Codable {}
+
+/// As a dictionary key, an endpoint is encoded by its name.
+extension EndpointName: CodingKeyRepresentable {
+    /// The name as a coding key.
+    public var codingKey: any CodingKey { NameKey(stringValue: rawValue) }
+
+    /// Reads a coding key.
+    public init?(codingKey: some CodingKey) { self.init(codingKey.stringValue) }
+
+    private struct NameKey: CodingKey {
+        let stringValue: String
+        var intValue: Int? { nil }
+        init(stringValue: String) { self.stringValue = stringValue }
+        init?(intValue: Int) { nil }
+    }
+}

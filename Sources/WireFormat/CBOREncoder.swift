@@ -38,7 +38,15 @@ private final class Node {
         case .empty: .map([])
         case .leaf(let value): value
         case .array(let nodes): .array(nodes.map(\.value))
-        case .map(let fields): .map(fields.map { CBORValue.Field(key: $0.key, value: $0.node.value) })
+        case .map(let fields):
+            // Shorter keys first, then by bytes (RFC 8949 §4.2.1): equal values give equal bytes, whatever
+            // order a dictionary was walked in.
+            .map(
+                fields.map { CBORValue.Field(key: $0.key, value: $0.node.value) }.sorted { left, right in
+                    let (first, second) = (left.key.utf8, right.key.utf8)
+                    guard first.count == second.count else { return first.count < second.count }
+                    return first.lexicographicallyPrecedes(second)
+                })
         }
     }
 

@@ -1,0 +1,145 @@
+import ClusterModel
+import WireFormat
+
+// The replicated key-store metadata. `apply` is a pure function of the catalog and one log entry: every node
+// that has applied the same prefix of the log holds the same catalog. It also says which rows changed, so
+// that the shell can write exactly those, together with the applied index, in one transaction.
+
+/// The catalog of key stores, master keys, endpoints and orphans.
+public struct Catalog: Hashable, Sendable {
+    /// Key stores by name.
+    public internal(set) var keyStores: [String: KeyStore] = [:]
+    /// Master keys by operation.
+    public internal(set) var keys: [OperationID: MasterKey] = [:]
+    /// Endpoints by name.
+    public internal(set) var endpoints: [EndpointName: EndpointRecord] = [:]
+    /// Orphans by `Orphan.rowKey`.
+    public internal(set) var orphans: [String: Orphan] = [:]
+    /// Counters.
+    public internal(set) var counters = Counters()
+    /// Operations by client request.
+    var keyRequests: [RequestID: OperationID] = [:]
+
+    /// The cluster-wide counters, one row.
+    public struct Counters: Hashable, Sendable, Codable {
+        /// The last label number given out.
+        public var lastLabelNumber: UInt64 = KeyLabel.firstGenerated - 1
+        /// Counts every change of which endpoints are in service.
+        public var viewEpoch: UInt64 = 0
+    }
+
+    /// An empty catalog.
+    public init() {}
+
+    /// The store in use.
+    public var activeKeyStore: KeyStore? {
+        keyStores.values.first { $0.isActive }
+    }
+
+    /// The endpoints in service, in order.
+    public var endpointsInService: [EndpointName] {
+        endpoints.values.filter(\.isInService).map(\.name).sorted()
+    }
+
+    /// The keys still to be made, oldest first.
+    public var pendingKeys: [MasterKey] {
+        keys.values.filter { $0.state == .pending }.sorted { $0.number < $1.number }
+    }
+
+    /// All keys by label number.
+    public var keysInOrder: [MasterKey] { keys.values.sorted { $0.number < $1.number } }
+
+    /// The key that a client request made, if any.
+    public func key(ofRequest requestID: RequestID) -> MasterKey? {
+        keyRequests[requestID].flatMap { keys[$0] }
+    }
+}
+
+/// One row to be written (or deleted, when `value` is nil) in the catalog database.
+public struct RowChange: Hashable, Sendable {
+    /// Which kind of record.
+    public var table: String
+    /// The record's key within its table.
+    public var key: String
+    /// The record in CBOR.
+    public var value: [UInt8]?
+    /// Puts a change together.
+    public init(table: String, key: String, value: [UInt8]?) {
+        self.table = table
+        self.key = key
+        self.value = value
+    }
+}
+
+/// Why stored rows cannot be a catalog.
+public struct CatalogRowError: Error, Hashable, Sendable {
+    /// The row's table.
+    public var table: String
+    /// The row's key.
+    public var key: String
+    /// What is wrong.
+    public var detail: String
+}
+
+// MARK: - Rows
+
+extension Catalog {
+    enum Table {
+        static let keyStores = "keyStores"
+        static let keys = "keys"
+        static let endpoints = "endpoints"
+        static let orphans = "orphans"
+        static let counters = "counters"
+    }
+
+    /// Rebuilds the catalog from its rows, in any order.
+    /// - Throws: `CatalogRowError` for a row of an unknown table or with an unreadable value.
+    public init(rows: some Sequence<RowChange>) throws(CatalogRowError) {
+        for row in rows {
+            guard let value = row.value else { continue }
+            do {
+                switch row.table {
+                case Table.keyStores:
+                    let store = try CBORDecoder.decode(KeyStore.self, from: value)
+                    keyStores[store.name] = store
+                case Table.keys:
+                    let key = try CBORDecoder.decode(MasterKey.self, from: value)
+                    keys[key.operation] = key
+                    keyRequests[key.requestID] = key.operation
+                case Table.endpoints:
+                    let endpoint = try CBORDecoder.decode(EndpointRecord.self, from: value)
+                    endpoints[endpoint.name] = endpoint
+                case Table.orphans:
+                    let orphan = try CBORDecoder.decode(Orphan.self, from: value)
+                    orphans[Orphan.rowKey(orphan.endpoint, orphan.identity)] = orphan
+                case Table.counters:
+                    counters = try CBORDecoder.decode(Counters.self, from: value)
+                default:
+                    throw CatalogRowError(table: row.table, key: row.key, detail: "unknown table")
+                }
+            } catch let error as CatalogRowError {
+                throw error
+            } catch {
+                throw CatalogRowError(table: row.table, key: row.key, detail: "unreadable: \(error)")
+            }
+        }
+    }
+
+    /// Every row of the catalog, in a fixed order: two equal catalogs give equal rows.
+    public var allRows: [RowChange] {
+        var rows: [RowChange] = []
+        for name in keyStores.keys.sorted() { rows.append(row(Table.keyStores, name, keyStores[name])) }
+        for id in keys.keys.sorted() { rows.append(row(Table.keys, id.description, keys[id])) }
+        for name in endpoints.keys.sorted() {
+            rows.append(row(Table.endpoints, name.rawValue, endpoints[name]))
+        }
+        for key in orphans.keys.sorted() { rows.append(row(Table.orphans, key, orphans[key])) }
+        rows.append(row(Table.counters, "counters", counters))
+        return rows
+    }
+
+    func row(_ table: String, _ key: String, _ record: (some Encodable)?) -> RowChange {
+        // Records are structs of integers, strings and bytes: encoding them cannot fail.
+        RowChange(table: table, key: key, value: record.flatMap { try? CBOREncoder.encode($0) })
+    }
+}

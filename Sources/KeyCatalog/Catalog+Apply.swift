@@ -27,7 +27,11 @@ extension Catalog {
             case .reportLogin(let name, let node, let outcome):
                 return try reportLogin(name, node, outcome, &changes)
             case .clearRejection(let name):
-                return try updateEndpoint(name, &changes) { $0.rejectedBy = nil }
+                return try updateEndpoint(name, &changes) { endpoint in
+                    endpoint.rejectedBy = nil
+                    endpoint.wasAcceptedBefore = false
+                    endpoint.loginClaim = nil
+                }
             case .createKeyStore(let name, let minimum, let sources, let createdAt, let requestID):
                 return try createKeyStore(name, minimum, sources, createdAt, requestID, &changes)
             case .beginKey(let intent):
@@ -39,6 +43,8 @@ extension Catalog {
             case .recordReplica(
                 let operation, let identity, let endpoint, let proof, let isExtractable, let time):
                 return try recordReplica(operation, identity, endpoint, proof, isExtractable, time, &changes)
+            case .discardGenerated(let operation, let identity):
+                return try discardGenerated(operation, identity, &changes)
             case .dropReplica(let operation, let endpoint, let problem):
                 return try dropReplica(operation, endpoint, problem, &changes)
             case .activateKey(let operation, let identity, let keyCheckValue):
@@ -109,7 +115,10 @@ extension Catalog {
     ) throws(CatalogRefusal) -> CatalogOutcome {
         guard var endpoint = endpoints[name] else { throw .endpointUnknown(name) }
         if endpoint.loginClaim?.node == node { endpoint.loginClaim = nil }
-        if outcome == .rejected { endpoint.rejectedBy = node }
+        if outcome == .rejected || outcome == .revoked {
+            endpoint.rejectedBy = node
+            endpoint.wasAcceptedBefore = endpoint.wasAcceptedBefore || outcome == .revoked
+        }
         store(endpoint, &changes)
         return .done
     }
@@ -204,11 +213,25 @@ extension Catalog {
             guard generated.identity == identity else { throw .anotherAttemptWon(generated.identity) }
             return .key(key)
         }
-        guard key.attempts.contains(where: { $0.identity == identity }) else {
+        guard key.attempts.contains(where: { $0.identity == identity && !$0.isDiscarded }) else {
             throw .operationUnknown(operation)
         }
         key.generated = .init(identity: identity, endpoint: endpoint, proof: proof)
         key.replicas[endpoint] = .init(isVerified: true, isExtractable: true, verifiedAt: time)
+        store(key, &changes)
+        return .key(key)
+    }
+
+    private mutating func discardGenerated(
+        _ operation: OperationID, _ identity: KeyIdentity, _ changes: inout [RowChange]
+    ) throws(CatalogRefusal) -> CatalogOutcome {
+        var key = try pendingKey(operation)
+        guard key.generated?.identity == identity else { throw .operationUnknown(operation) }
+        key.generated = nil
+        key.replicas = [:]
+        for position in key.attempts.indices where key.attempts[position].identity == identity {
+            key.attempts[position].isDiscarded = true
+        }
         store(key, &changes)
         return .key(key)
     }
@@ -285,6 +308,7 @@ extension Catalog {
     public func isOrphan(_ identity: KeyIdentity) -> Bool {
         guard let key = keys[identity.operation] else { return false }
         if case .failed = key.state { return true }
+        if key.attempts.contains(where: { $0.identity == identity && $0.isDiscarded }) { return true }
         guard let generated = key.generated else { return false }
         return generated.identity != identity
     }

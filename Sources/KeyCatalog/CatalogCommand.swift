@@ -28,6 +28,9 @@ public enum CatalogCommand: Hashable, Sendable, Codable {
     /// An attempt's object stands and proved itself. The first one named wins.
     case recordGenerated(
         OperationID, identity: KeyIdentity, endpoint: EndpointName, proof: KeyProof, at: Int64)
+    /// The generated object is out of reach before enough copies stand: give it up, so that another attempt can
+    /// be made elsewhere. Only while the key is pending.
+    case discardGenerated(OperationID, identity: KeyIdentity)
     /// A replica stands and repeated the proof.
     case recordReplica(
         OperationID, identity: KeyIdentity, endpoint: EndpointName, proof: KeyProof, isExtractable: Bool,
@@ -91,6 +94,8 @@ public enum LoginOutcome: String, Hashable, Sendable, Codable {
     case accepted
     /// The token rejected it: wrong, locked or expired.
     case rejected
+    /// The token rejected a PIN that it had accepted before.
+    case revoked
     /// No try was made, or its end is not known and it will not be repeated.
     case abandoned
 }

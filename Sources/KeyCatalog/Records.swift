@@ -68,6 +68,9 @@ public struct MasterKey: Hashable, Sendable, Codable {
         public var identity: KeyIdentity
         /// Where it is to be generated.
         public var endpoint: EndpointName
+        /// True when it had been named as generated and was given up before activation, because its endpoint
+        /// went away before enough copies stood. It can never be used.
+        public var isDiscarded = false
     }
 
     /// The attempt that won, and what its endpoint proved about it.
@@ -124,6 +127,8 @@ public struct EndpointRecord: Hashable, Sendable, Codable {
     public var loginClaim: LoginClaim?
     /// The node whose PIN the token rejected; nobody tries an untried PIN until an operator clears this.
     public var rejectedBy: NodeID?
+    /// True when the rejected PIN had been accepted before: it was changed on the HSM, so no node tries it again.
+    public var wasAcceptedBefore = false
 
     /// Permission for one node to try a PIN once.
     public struct LoginClaim: Hashable, Sendable, Codable {

@@ -142,6 +142,20 @@ func generate(_ number: UInt64, in ledger: inout Ledger) throws -> KeyIdentity {
         #expect(attempts.map(\.identity.term) == [Term(1), Term(2)])
     }
 
+    @Test func aDiscardedAttemptCanNeverWinAgain() throws {
+        var ledger = prepared()
+        let identity = try generate(1, in: &ledger)
+        ledger.apply(.discardGenerated(identifier(1), identity: identity))
+        #expect(ledger.catalog.isOrphan(identity))
+        let again = ledger.apply(
+            .recordGenerated(
+                identifier(1), identity: identity, endpoint: EndpointName("hsm-a"), proof: proof, at: 0))
+        #expect(again == .refused(.operationUnknown(identifier(1))))
+        let next = ledger.apply(.beginAttempt(identifier(1), endpoint: EndpointName("hsm-b")))
+        guard case .attempt(let attempt, let key) = next else { Issue.record("\(next)"); return }
+        #expect(attempt.identity.attempt == 2 && key.number == 4_099 && key.replicas.isEmpty)
+    }
+
     @Test func anObjectOfAUsableKeyIsNeverDestroyed() throws {
         var ledger = prepared()
         let identity = try generate(1, in: &ledger)

@@ -1,0 +1,42 @@
+// The seam between the interfaces (HTTP now; whatever comes later) and the coordinator. The interfaces know
+// this protocol and the values of this target, nothing of consensus or PKCS#11, so they can be tested
+// against a scripted cluster and the coordinator can be rebuilt behind it.
+
+import ClusterModel
+
+/// What a node offers to people and programs. Every node takes every call; it passes what needs the leader on.
+///
+/// Calls arrive concurrently, from any task. Reads that throw need a leader; `status` does not. A call that
+/// changes something names its request: the same request again returns the same outcome, the same id with
+/// other parameters is refused with `request-id-conflict`. When the calling task is cancelled (the caller's
+/// deadline passed), a call may return early with `timeout` or `generation-pending`; work that has been
+/// logged goes on regardless.
+public protocol ClusterService: Sendable {
+    /// This node's own view. Never fails, needs neither leader nor quorum.
+    func status() async -> ClusterStatus
+
+    /// The endpoints with what every node observes of them.
+    func endpoints() async throws(ManagementError) -> [EndpointStatus]
+
+    /// The key stores, in the order of their creation.
+    func keyStores() async throws(ManagementError) -> [KeyStoreStatus]
+
+    /// The master keys, in the order of their label numbers, pending and failed ones included.
+    func masterKeys() async throws(ManagementError) -> [MasterKeyStatus]
+
+    /// Makes a key store and makes it the active one. `key-store-exists` when the name is taken.
+    func createKeyStore(
+        _ request: CreateKeyStore, requestID: RequestID
+    ) async throws(ManagementError) -> KeyStoreStatus
+
+    /// Generates a master key in the active key store and waits until it is active. Cannot be undone.
+    ///
+    /// Throws `generation-pending` when it is still going on, so that the caller asks again with the same id.
+    func generateMasterKey(
+        _ request: GenerateMasterKey, requestID: RequestID
+    ) async throws(ManagementError) -> MasterKeyStatus
+
+    /// Tries a rejected PIN once more, because an operator says that it may be tried. `endpoint-unknown` when
+    /// no endpoint has this name.
+    func retryLogin(endpoint: EndpointName) async throws(ManagementError) -> EndpointStatus
+}

@@ -15,6 +15,7 @@ readonly BUILD_PACKAGES='
 libp11-kit-dev|=|loading of PKCS#11 modules
 libsystemd-dev|=|readiness, watchdog and journal
 libssl-dev|=|TLS between the nodes
+libcrypt-dev|=|hashes for the record of failed logins
 libsqlite3-dev|=|the durable log and catalog
 pkg-config|pkg-config|tells the build where these libraries are'
 readonly TEST_PACKAGES='

@@ -275,10 +275,9 @@ stop_nodes() {
         warn "some nodes did not stop within $STOP_SECONDS seconds; killing them"
         kill_all node_pids "${1:-}"
     fi
-    if ! wait_until_gone 3 token_host_pids '' "${1:-}"; then
-        signal TERM token_host_pids '' "${1:-}"
-        if ! wait_until_gone 3 token_host_pids '' "${1:-}"; then
-            kill_all token_host_pids '' "${1:-}"
-        fi
+    # Token hosts may outlive their node (a restarted node finds them again); here they must not.
+    signal TERM token_host_pids '' "${1:-}"
+    if ! wait_until_gone "$STOP_SECONDS" token_host_pids '' "${1:-}"; then
+        kill_all token_host_pids '' "${1:-}"
     fi
 }

@@ -151,15 +151,16 @@ signal() {
     done
 }
 
-# Kills with SIGKILL until the command prints no pid: a node may have started a replacement meanwhile.
-# Sets KILLED to how many there were.
+# Kills with SIGKILL until the command prints no pid twice in a row: a node may have started a replacement
+# meanwhile, and a process that is just starting has no command line yet. Sets KILLED to how many there were.
 kill_all() {
-    local round
+    local round quiet=0
     KILLED=0
     for ((round = 0; round < 50; round++)); do
         signal KILL "$@"
-        if ((SIGNALLED == 0)); then return; fi
         KILLED=$((KILLED + SIGNALLED))
+        quiet=$((SIGNALLED == 0 ? quiet + 1 : 0))
+        if ((quiet == 2)); then return; fi
         sleep 0.05
     done
     fail "processes keep coming back: $("$@" | tr '\n' ' ')"
@@ -253,7 +254,8 @@ start_node() {
     disown "$pid"
     deadline=$((SECONDS + 20))
     until [[ -n $(ss -Hltn "sport = :$(api_port "$number")") ]]; do
-        if ! read_arguments "$pid"; then
+        # Not by its command line, which is empty for a moment while a program starts.
+        if [[ $(process_state "$pid") == @(gone|dead) ]]; then
             show_log "$number"
             fail "node $number stopped while starting"
         fi

@@ -46,6 +46,21 @@ public struct Catalog: Hashable, Sendable {
         keys.values.filter { $0.state == .pending }.sorted { $0.number < $1.number }
     }
 
+    /// The orphans that are not destroyed yet, by `Orphan.rowKey`, in order.
+    public var openOrphans: [String] {
+        orphans.filter { $0.value.state != .destroyed }.keys.sorted()
+    }
+
+    /// The keys that have been generated and lack a verified replica on one of `targets`, oldest first.
+    public func keysNeedingCopies(on targets: [EndpointName]) -> [MasterKey] {
+        let lacking = keys.values.filter { key in
+            guard key.generated != nil else { return false }
+            if case .failed = key.state { return false }
+            return targets.contains { key.replicas[$0]?.isVerified != true }
+        }
+        return lacking.sorted { $0.number < $1.number }
+    }
+
     /// All keys by label number.
     public var keysInOrder: [MasterKey] { keys.values.sorted { $0.number < $1.number } }
 

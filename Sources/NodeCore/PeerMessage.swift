@@ -1,0 +1,76 @@
+import ClusterModel
+import Gossip
+import Raft
+import WireFormat
+
+// Everything that one node tells another travels as one of these, each in its own frame kind, so that a node
+// that does not know a newer kind can skip it without losing the link.
+
+/// A message between two nodes.
+public enum PeerMessage: Hashable, Sendable {
+    /// Consensus.
+    case raft(Message)
+    /// Membership and endpoint observations.
+    case gossip(GossipMessage)
+    /// A client's request on its way to the leader.
+    case request(ForwardedRequest)
+    /// The leader's answer on its way back.
+    case answer(ForwardedAnswer)
+}
+
+/// A request that a node passes to the leader.
+public struct ForwardedRequest: Hashable, Sendable, Codable {
+    /// Numbers the request within the sending node's life.
+    public var sequence: UInt64
+    /// What is asked.
+    public var request: ClientRequest
+    /// A fresh identifier for what the request may make.
+    public var freshIdentifier: Identifier128
+    /// Seconds since 1970 when the client asked.
+    public var askedAt: Int64
+}
+
+/// The answer to a `ForwardedRequest`.
+public struct ForwardedAnswer: Hashable, Sendable, Codable {
+    /// The request's number.
+    public var sequence: UInt64
+    /// The answer; nil when the node is not the leader (any more): ask again elsewhere.
+    public var reply: ClientReply?
+}
+
+extension PeerMessage {
+    /// Frame kinds of the link protocol. Numbers are never reused.
+    public enum Kind {
+        /// A `Message` of Raft.
+        public static let raft: UInt16 = 1
+        /// A `GossipMessage`.
+        public static let gossip: UInt16 = 2
+        /// A `ForwardedRequest`.
+        public static let request: UInt16 = 3
+        /// A `ForwardedAnswer`.
+        public static let answer: UInt16 = 4
+    }
+
+    /// The frame's kind and payload.
+    /// - Throws: `EncodingError`; no message that this program makes has a reason to.
+    public func encoded() throws -> (kind: UInt16, payload: [UInt8]) {
+        switch self {
+        case .raft(let message): (Kind.raft, try CBOREncoder.encode(message))
+        case .gossip(let message): (Kind.gossip, try CBOREncoder.encode(message))
+        case .request(let message): (Kind.request, try CBOREncoder.encode(message))
+        case .answer(let message): (Kind.answer, try CBOREncoder.encode(message))
+        }
+    }
+
+    /// Reads a frame; nil for a kind that this version does not know.
+    /// - Throws: `CBORError` or `DecodingError` for a payload that is not what its kind says.
+    public static func decode(kind: UInt16, payload: [UInt8]) throws -> PeerMessage? {
+        switch kind {
+        case Kind.raft: .raft(try CBORDecoder.decode(Message.self, from: payload))
+        case Kind.gossip: .gossip(try CBORDecoder.decode(GossipMessage.self, from: payload))
+        case Kind.request: .request(try CBORDecoder.decode(ForwardedRequest.self, from: payload))
+        case Kind.answer: .answer(try CBORDecoder.decode(ForwardedAnswer.self, from: payload))
+        default: nil
+        }
+    }
+}

@@ -42,7 +42,7 @@ public final class ClusterTransport: Sendable {
     ///   - label: the name of the transport's queue, for debuggers.
     ///   - delivery: the serial queue on which `onEvent` is called; one of the transport's own when nil.
     ///     What it hasn't got to yet counts against the link (`maxUndeliveredBytesPerLink`), so hand the
-    ///     owner's own queue in rather than passing events on to it.
+    ///     owner's own queue in rather than passing events on to it. It must not target `sourceQueue`.
     ///   - onEvent: called in order, one event at a time. May call every member but `stop` freely; `stop`
     ///     too, but then without waiting for events in other threads.
     /// - Throws: what is wrong with the files, the name or the peers.

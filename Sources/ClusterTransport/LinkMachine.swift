@@ -41,7 +41,8 @@ final class LinkMachine {
     private var plaintext: [UInt8] = []
 
     /// A connection at its beginning.
-    /// - Parameter admits: asked by an acceptor about the node of a verified certificate; a failure refuses it.
+    /// - Parameter admits: asked by an acceptor about the node of a verified certificate; a failure
+    ///   refuses it.
     init(
         context: TLSContext, role: Role, local: Hello, maxFrameBytes: Int,
         admits: @escaping (NodeID) -> LinkFailure?

@@ -62,6 +62,11 @@ final class TransportCore: @unchecked Sendable {
     /// Starts to listen on `descriptor` and to dial `addresses`.
     func start(listening descriptor: Int32, peers addresses: [PeerAddress]) {
         dispatchPrecondition(condition: .onQueue(queue))
+        guard !isStopped.load(ordering: .acquiring) else {
+            // Stopped between opening the port and now; no source watches the descriptor yet.
+            Glibc.close(descriptor)
+            return
+        }
         let timer = DispatchSource.makeTimerSource(queue: queue)
         timer.setEventHandler { [weak self] in self?.timerFired() }
         timer.activate()
@@ -295,7 +300,7 @@ final class TransportCore: @unchecked Sendable {
         var events: [TransportEvent] = []
         var frames: UInt64 = 0
         var bytes = 0
-        for output in outputs {
+        for output in outputs where !connection.isClosed {
             switch output {
             case .up(let node, let version): linkIsUp(connection, node, version: version, events: &events)
             case .frame(let frame):
@@ -316,7 +321,11 @@ final class TransportCore: @unchecked Sendable {
         _ connection: Connection, _ node: NodeID, version: UInt16, events: inout [TransportEvent]
     ) {
         unauthenticated.removeAll { $0 === connection }
-        guard let peer = peers[node] else { return }
+        guard let peer = peers[node] else {
+            // The peer was removed while it shook hands.
+            connection.shutDown(because: .unknownNode(node))
+            return rejected(connection.remote, because: .unknownNode(node))
+        }
         if let older = peer.link {
             older.shutDown(because: .replacedByNewerConnection)
             ledger.linkIsDown(node)

@@ -52,7 +52,8 @@ public struct TransportSettings: Hashable, Sendable {
     public var redialMaximum = Duration.seconds(2)
     /// A link that held so long starts again with the shortest wait when it breaks.
     public var stableLinkAge = Duration.seconds(5)
-    /// Sent data that stays unacknowledged so long ends the link (TCP_USER_TIMEOUT).
+    /// Sent data that stays unacknowledged so long ends the link (TCP_USER_TIMEOUT). So does a peer that is
+    /// alive but takes nothing in for so long.
     public var unacknowledgedDataTimeout = Duration.seconds(5)
     /// An idle link is probed after so long (TCP_KEEPIDLE), whole seconds.
     public var keepaliveIdle = Duration.seconds(5)

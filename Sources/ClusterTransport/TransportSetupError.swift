@@ -57,9 +57,11 @@ extension TransportSetupError: CustomStringConvertible {
             "\(path) cannot be read (\(SystemCalls.text(ofErrno: number))): check its owner and mode"
         case .fileTooLarge(let path): "\(path) is too large for a certificate or key: correct the path"
         case .notPEM(let path, let expected):
-            "\(path) holds no readable PEM block of type \(expected): check that it is the right file, in PEM form"
+            "\(path) holds no readable PEM block of type \(expected): check that it is the right file, "
+                + "in PEM form"
         case .privateKeyEncrypted(let path):
-            "\(path) is protected by a passphrase: store it unencrypted with mode 0600, or as a systemd credential"
+            "\(path) is protected by a passphrase: store it unencrypted with mode 0600, "
+                + "or as a systemd credential"
         case .privateKeyExposed(let path):
             "\(path) is readable by every user of this machine: run chmod o-rwx on it"
         case .keyDoesNotMatchCertificate(let keyPath, let certificatePath):

@@ -164,6 +164,52 @@ extension SocketAndCertificateTests {
             second.transport.stop()
         }
 
+        @Test func peerThatNeverSaysHelloIsTurnedAwayAtTheDeadline() async throws {
+            let second = try TestNode.start(
+                2, peers: [dialer(1)], identity: authority.identity(of: 2), settings: quick())
+            let visitor = try #require(
+                try TLSVisitor(port: second.port, identity: authority.identity(of: 1), node: 1))
+            #expect(visitor.client.isClosedByServer())
+            #expect(try await eventually { second.recorder.rejections == [.helloTimedOut] })
+            second.transport.stop()
+        }
+
+        @Test func peerRemovedWhileItShakesHandsIsTurnedAway() async throws {
+            let second = try TestNode.start(2, peers: [dialer(1)], identity: authority.identity(of: 2))
+            let visitor = try #require(
+                try TLSVisitor(port: second.port, identity: authority.identity(of: 1), node: 1))
+            try second.transport.updatePeers([])
+            #expect(try await eventually { second.transport.statistics.links.isEmpty })
+            try visitor.sendHello(node: 1)
+            #expect(visitor.client.isClosedByServer())
+            #expect(try await eventually { second.recorder.rejections == [.unknownNode(NodeID(1))] })
+            #expect(second.recorder.linkUps(1) == 0)
+            second.transport.stop()
+        }
+
+        @Test func helloOfAnotherNodeThanTheCertificatesIsTurnedAway() async throws {
+            let second = try TestNode.start(2, peers: [dialer(1)], identity: authority.identity(of: 2))
+            let visitor = try #require(
+                try TLSVisitor(port: second.port, identity: authority.identity(of: 1), node: 1))
+            try visitor.sendHello(node: 7)
+            #expect(visitor.client.isClosedByServer())
+            #expect(try await eventually { second.recorder.rejections == [.helloContradictsCertificate] })
+            second.transport.stop()
+        }
+
+        @Test func linkedPeerThatAnnouncesTooMuchLosesItsLink() async throws {
+            let second = try TestNode.start(2, peers: [dialer(1)], identity: authority.identity(of: 2))
+            let visitor = try #require(
+                try TLSVisitor(port: second.port, identity: authority.identity(of: 1), node: 1))
+            try visitor.sendHello(node: 1)
+            #expect(try await eventually { second.recorder.linkUps(1) == 1 })
+            try visitor.send([0xFF, 0xFF, 0xFF, 0xFF, 0, 1, 0, 1])
+            #expect(visitor.client.isClosedByServer())
+            let failure = LinkFailure.frameTooLarge(announced: 0xFFFF_FFFF)
+            #expect(try await eventually { second.recorder.downs(1) == [failure] })
+            second.transport.stop()
+        }
+
         @Test func unreportedRejectionsAreCounted() async throws {
             let settings = quick { $0.maxPendingReports = 0 }
             let (first, second) = try await pair(settings: settings)

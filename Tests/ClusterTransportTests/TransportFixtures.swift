@@ -2,9 +2,10 @@
 // can misbehave in every way.
 
 import ClusterModel
-import ClusterTransport
 import Foundation
 import Synchronization
+
+@testable import ClusterTransport
 
 /// Everything a transport reported, in order.
 final class EventRecorder: Sendable {
@@ -90,10 +91,53 @@ final class RawClient {
         }
     }
 
+    /// Reads what the server has sent, waiting for at least one byte; empty at the end.
+    func receive() -> [UInt8] {
+        var buffer = [UInt8](repeating: 0, count: 65536)
+        let got = recv(descriptor, &buffer, buffer.count, 0)
+        return Array(buffer.prefix(max(0, got)))
+    }
+
     /// Closes with a reset instead of a proper end.
     func resetOnClose() {
         var setting = linger(l_onoff: 1, l_linger: 0)
         setsockopt(descriptor, SOL_SOCKET, SO_LINGER, &setting, socklen_t(MemoryLayout<linger>.size))
+    }
+}
+
+/// A visitor with a good certificate that does what a node wouldn't.
+final class TLSVisitor {
+    let client: RawClient
+    private let tls: TLSEngine
+    private(set) var received: [UInt8] = []
+
+    init?(port: UInt16, identity: TransportIdentity, node: UInt64) throws {
+        guard let client = RawClient(port: port) else { return nil }
+        self.client = client
+        let expected = NodeIdentityURI(clusterName: "test", node: NodeID(node))
+        tls = try TLSEngine(context: TLSContext(identity: identity, expected: expected), role: .client)
+        try tls.receive(UnsafeRawBufferPointer(start: nil, count: 0))
+        client.send(tls.takeCiphertext(upTo: 1 << 20))
+        // Until the acceptor's hello has come.
+        while received.isEmpty {
+            let bytes = client.receive()
+            guard !bytes.isEmpty else { return nil }
+            try bytes.withUnsafeBytes { try tls.receive($0) }
+            client.send(tls.takeCiphertext(upTo: 1 << 20))
+            try tls.readPlaintext(into: &received)
+        }
+    }
+
+    func send(_ plaintext: [UInt8]) throws {
+        try tls.write(plaintext[...])
+        client.send(tls.takeCiphertext(upTo: 1 << 26))
+    }
+
+    func sendHello(node: UInt64, cluster: String = "test") throws {
+        var bytes: [UInt8] = []
+        let hello = Hello(minimumVersion: 1, maximumVersion: 1, clusterName: cluster, node: NodeID(node))
+        Frame(kind: Frame.helloKind, payload: hello.encoded).encode(into: &bytes)
+        try send(bytes)
     }
 }
 

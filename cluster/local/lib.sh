@@ -239,6 +239,15 @@ show_log() {
     fi
 }
 
+# Closes what the caller left open besides the standard three: a node that held a pipe or a lock of somebody
+# else would make them wait for it.
+close_descriptors() {
+    local path
+    for path in "/proc/$BASHPID/fd/"*; do
+        if ((${path##*/} > 2)); then eval "exec ${path##*/}>&-"; fi
+    done
+}
+
 # Starts node $1 and waits until it listens. The node gets a session of its own, so that a Ctrl-C on the
 # script's terminal does not reach it, and none of the script's descriptors.
 start_node() {
@@ -246,8 +255,9 @@ start_node() {
     check_ports_free "$(peers_port "$number")" "$(api_port "$number")"
     (
         cd -- "$DIR"
+        close_descriptors
         PATH=$BIN:$PATH exec setsid -- "$BIN/hsmclusterd" --config "$(node_configuration "$number")" \
-            </dev/null >>"$DIR/node-$number/log" 2>&1 9>&-
+            </dev/null >>"$DIR/node-$number/log" 2>&1
     ) &
     pid=$!
     printf '%s\n' "$pid" >"$DIR/node-$number/pid"

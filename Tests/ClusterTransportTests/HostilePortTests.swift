@@ -228,7 +228,7 @@ extension SocketAndCertificateTests {
 
         @Test func thousandsOfShortVisitsLeaveNoDescriptorBehind() async throws {
             let (first, second) = try await pair()
-            let before = openSockets()
+            let before = openSockets(onPort: second.port)
             var generator = SeededGenerator(seed: 5)
             for number in 0..<2000 {
                 guard let client = RawClient(port: second.port) else {
@@ -243,7 +243,7 @@ extension SocketAndCertificateTests {
                 }
             }
             #expect(try await eventually { second.transport.statistics.connectionsAccepted >= 2001 })
-            #expect(try await eventually { openSockets() <= before })
+            #expect(try await eventually { openSockets(onPort: second.port) == before })
             try await expectUndisturbed(first, second)
             #expect(second.transport.statistics.connectionsRejected >= 1990)
             first.transport.stop()
@@ -254,7 +254,7 @@ extension SocketAndCertificateTests {
         @Test func linkChurnLeavesNoDescriptorBehind() async throws {
             let second = try TestNode.start(2, peers: [dialer(1)], identity: authority.identity(of: 2))
             let identity = try authority.identity(of: 1)
-            let before = openSockets()
+            let before = openSockets(onPort: second.port)
             for round in 1...60 {
                 let first = try TestNode.start(1, peers: [second.address(2)], identity: identity)
                 #expect(try await eventually { second.recorder.linkUps(1) == round })
@@ -262,7 +262,7 @@ extension SocketAndCertificateTests {
                 second.transport.send(Frame(kind: 1, payload: [1]), to: NodeID(1))
                 first.transport.stop()
             }
-            #expect(try await eventually { openSockets() <= before })
+            #expect(try await eventually { openSockets(onPort: second.port) == before })
             #expect(try await eventually { second.recorder.downs(1).count == 60 })
             second.transport.stop()
         }

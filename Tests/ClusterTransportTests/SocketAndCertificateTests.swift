@@ -1,5 +1,5 @@
-// All tests that make certificates or sockets run one after the other: one of them counts the sockets of
-// the whole process, and two cores are soon busy.
+// All tests that make certificates or sockets run one after the other: they start programs and crowd a
+// port on purpose, and two cores are soon busy.
 
 import Testing
 

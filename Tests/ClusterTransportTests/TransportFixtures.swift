@@ -44,13 +44,15 @@ func eventually(_ condition: () -> Bool) async throws -> Bool {
     return condition()
 }
 
-/// Descriptors of this process that are sockets.
-func openSockets() -> Int {
-    let folder = "/proc/self/fd"
-    let names = (try? FileManager.default.contentsOfDirectory(atPath: folder)) ?? []
-    return names.count { name in
-        let target = try? FileManager.default.destinationOfSymbolicLink(atPath: folder + "/" + name)
-        return target?.hasPrefix("socket:") ?? false
+/// Descriptors of this process that belong to a port: its listener and the connections accepted there.
+/// Other tests have sockets of their own, so a plain count would tell nothing.
+func openSockets(onPort port: UInt16) -> Int {
+    let names = (try? FileManager.default.contentsOfDirectory(atPath: "/proc/self/fd")) ?? []
+    return names.compactMap { Int32($0) }.count { descriptor in
+        var family: Int32 = 0
+        var length = socklen_t(MemoryLayout<Int32>.size)
+        guard getsockopt(descriptor, SOL_SOCKET, SO_DOMAIN, &family, &length) == 0 else { return false }
+        return [AF_INET, AF_INET6].contains(family) && SystemCalls.localPort(of: descriptor) == port
     }
 }
 

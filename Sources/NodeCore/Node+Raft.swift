@@ -124,8 +124,7 @@ extension Node {
     // MARK: Applying
 
     private mutating func apply(_ entry: LogEntry) {
-        guard entry.index > appliedIndex else { return }
-        appliedIndex = entry.index
+        guard entry.index > appliedIndex, effects.fatal == nil else { return }
         var changes: [RowChange] = []
         var outcome = CatalogOutcome.done
         if case .command(let bytes) = entry.payload {
@@ -135,11 +134,11 @@ extension Node {
                 applied(command, outcome)
             } catch {
                 // A newer version proposed what this one cannot read. Skipping it would let catalogs differ.
-                notice(
-                    .alarm,
-                    "log entry \(entry.index) cannot be read by this version; stop and upgrade this node")
+                effects.fatal = "log entry \(entry.index) cannot be read by this version: upgrade this node"
+                return
             }
         }
+        appliedIndex = entry.index
         effects.applied.append(AppliedEntry(index: entry.index, term: entry.term, changes: changes))
         if let proposal = uncommitted.removeValue(forKey: entry.index) {
             guard proposal.term == entry.term else { return lost(proposal.purpose) }

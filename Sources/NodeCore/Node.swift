@@ -120,6 +120,8 @@ public struct NodeEffects: Sendable {
     public var notices: [Notice] = []
     /// True when role, term or leader changed.
     public var roleChanged = false
+    /// Set when the node must not go on: its log holds what this version cannot carry out.
+    public var fatal: String?
     /// No effects.
     public init() {}
 }
@@ -234,6 +236,7 @@ public struct Node: Sendable {
         effects.replies += self.effects.replies
         effects.notices += self.effects.notices
         effects.roleChanged = effects.roleChanged || self.effects.roleChanged
+        effects.fatal = effects.fatal ?? self.effects.fatal
         self.effects = NodeEffects()
     }
 

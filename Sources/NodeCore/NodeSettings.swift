@@ -26,7 +26,7 @@ public struct NodeSettings: Sendable {
     /// How long a leader tries to finish one key before it gives it up.
     public var generationDeadline = Duration.seconds(20)
     /// How long a client's request may take before it is answered with `pending` or `timedOut`.
-    public var requestDeadline = Duration.seconds(30)
+    public var requestDeadline = Duration.seconds(28)
     /// How long a request waits for a leader while a majority can be reached.
     public var leaderPatience = Duration.seconds(3)
     /// Once the minimum stands, how long the leader still waits for the other endpoints.

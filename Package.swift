@@ -1,0 +1,105 @@
+// swift-tools-version: 6.1
+import PackageDescription
+
+// Floors: a target imports lower ones only (docs/ARCHITECTURE.md). The build enforces the lists below with
+// --explicit-target-dependency-import-check error.
+
+let logging = Target.Dependency.product(name: "Logging", package: "swift-log")
+let lifecycle = Target.Dependency.product(name: "ServiceLifecycle", package: "swift-service-lifecycle")
+let arguments = Target.Dependency.product(name: "ArgumentParser", package: "swift-argument-parser")
+let nioCore = Target.Dependency.product(name: "NIOCore", package: "swift-nio")
+let nioSSL = Target.Dependency.product(name: "NIOSSL", package: "swift-nio-ssl")
+let asyncHTTPClient = Target.Dependency.product(name: "AsyncHTTPClient", package: "async-http-client")
+
+let package = Package(
+    name: "HSMCluster",
+    products: [
+        .executable(name: "hsmclusterd", targets: ["hsmclusterd"]),
+        .executable(name: "hsmtokend", targets: ["hsmtokend"]),
+        .executable(name: "hsmcluster", targets: ["hsmcluster"]),
+    ],
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+        .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
+        .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
+        .package(url: "https://github.com/apple/swift-nio-ssl", from: "2.37.6"),
+        .package(url: "https://github.com/groue/GRDB.swift", from: "7.10.0"),
+        .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.1"),
+        .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
+        .package(url: "https://github.com/swift-server/async-http-client", from: "1.37.0"),
+        .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
+    ],
+    targets: [
+        // Floor 0, pure: no clock, no sockets, no files, no randomness of their own.
+        .target(name: "ClusterModel"),
+        .target(name: "WireFormat", dependencies: ["ClusterModel"]),
+        .target(name: "Raft", dependencies: ["ClusterModel"]),
+        .target(name: "Gossip", dependencies: ["ClusterModel"]),
+        .target(name: "Failover", dependencies: ["ClusterModel"]),
+        .target(name: "KeyCatalog", dependencies: ["ClusterModel", "WireFormat"]),
+        .target(
+            name: "NodeCore", dependencies: ["ClusterModel", "WireFormat", "Raft", "Gossip", "KeyCatalog"]),
+        .target(name: "ManagementModel", dependencies: ["ClusterModel"]),
+        // Floor 1, edges.
+        .systemLibrary(
+            name: "CP11Kit", pkgConfig: "p11-kit-1", providers: [.apt(["libp11-kit-dev"])]),
+        .systemLibrary(name: "COpenSSL", pkgConfig: "openssl", providers: [.apt(["libssl-dev"])]),
+        .systemLibrary(name: "CSystemd", pkgConfig: "libsystemd", providers: [.apt(["libsystemd-dev"])]),
+        .systemLibrary(name: "CCrypt", providers: [.apt(["libcrypt-dev"])]),
+        .systemLibrary(name: "CProcess"),
+        .target(name: "PKCS11", dependencies: ["CP11Kit"]),
+        .target(
+            name: "Storage",
+            dependencies: [
+                "ClusterModel", "WireFormat", "Raft", "KeyCatalog",
+                .product(name: "GRDB", package: "GRDB.swift"),
+            ]),
+        .target(name: "ClusterTransport", dependencies: ["ClusterModel", "COpenSSL"]),
+        .target(name: "TokenHostLink", dependencies: ["ClusterModel", "WireFormat", "CProcess"]),
+        .target(
+            name: "ClusterConfiguration",
+            dependencies: ["ClusterModel", .product(name: "Yams", package: "Yams")]),
+        .target(name: "SystemdNotify", dependencies: ["CSystemd", logging]),
+        // Floor 2, shells.
+        .target(name: "TokenOperations", dependencies: ["ClusterModel", "PKCS11"]),
+        .target(
+            name: "TokenHost",
+            dependencies: [
+                "ClusterModel", "WireFormat", "TokenHostLink", "PKCS11", "TokenOperations", "CCrypt",
+                "CProcess",
+            ]),
+        .target(
+            name: "Coordinator",
+            dependencies: [
+                "ClusterModel", "NodeCore", "Raft", "Gossip", "KeyCatalog", "ManagementModel", "Storage",
+                "ClusterTransport", "TokenHostLink", "ClusterConfiguration", logging,
+            ]),
+        // Floor 3, interfaces.
+        .target(
+            name: "ManagementAPI",
+            dependencies: [
+                "ClusterModel", "ManagementModel", .product(name: "Hummingbird", package: "hummingbird"),
+                .product(name: "HummingbirdCore", package: "hummingbird"),
+                .product(name: "HummingbirdTLS", package: "hummingbird"), logging, lifecycle, nioCore, nioSSL,
+            ]),
+        .target(
+            name: "ManagementClient",
+            dependencies: ["ClusterModel", "ManagementModel", asyncHTTPClient, nioCore, nioSSL]),
+        // Floor 4, programs.
+        .executableTarget(
+            name: "hsmclusterd",
+            dependencies: [
+                "ClusterModel", "ClusterConfiguration", "Coordinator", "ManagementAPI", "ManagementModel",
+                "SystemdNotify",
+                arguments, logging, lifecycle,
+            ]),
+        .executableTarget(name: "hsmtokend", dependencies: ["TokenHost", "TokenHostLink"]),
+        .executableTarget(
+            name: "hsmcluster",
+            dependencies: [
+                "ClusterModel", "ClusterConfiguration", "ManagementModel", "ManagementClient", arguments,
+                logging,
+            ]),
+    ],
+    swiftLanguageModes: [.v6]
+)

@@ -1,0 +1,80 @@
+import ClusterConfiguration
+import ClusterModel
+import Glibc
+import TokenHostLink
+
+// Where a node keeps what must survive it, and where its token hosts find their configuration and socket.
+
+enum StateDirectory {
+    /// A Unix socket's path must fit into sockaddr_un, with its terminating zero (unix(7)).
+    static let longestSocketPath = 107
+
+    /// Makes `path` and what is missing above it; the last one with mode 0700.
+    static func make(_ path: String) throws(CoordinatorError) {
+        var made = path.hasPrefix("/") ? "/" : ""
+        let parts = path.split(separator: "/")
+        for (position, part) in parts.enumerated() {
+            made += (made.isEmpty || made.hasSuffix("/") ? "" : "/") + part
+            let mode: mode_t = position == parts.count - 1 ? 0o700 : 0o755
+            guard mkdir(made, mode) != 0, errno != EEXIST else { continue }
+            throw CoordinatorError(
+                "the directory \(made) cannot be made: \(String(cString: strerror(errno))). "
+                    + "Check stateDirectory and its permissions.")
+        }
+        guard access(path, R_OK | W_OK | X_OK) == 0 else {
+            throw CoordinatorError(
+                "the directory \(path) cannot be written: \(String(cString: strerror(errno))). "
+                    + "Check stateDirectory and its permissions.")
+        }
+    }
+
+    /// What the token host of `endpoint` is told.
+    static func tokenHost(
+        _ endpoint: NodeConfiguration.Endpoint, in state: String
+    ) throws(CoordinatorError) -> (configuration: TokenHostConfiguration, path: String) {
+        let directory = "\(state)/endpoints/\(endpoint.name)"
+        try make(directory)
+        var socketPath = "\(directory)/socket"
+        if socketPath.utf8.count > longestSocketPath {
+            // Deep below a long path no socket fits: a short directory of our own stands in.
+            let short = "/tmp/hsmcluster-\(getuid())-\(Hex.encode(ByteOrder.bigEndian(hash(state))))"
+            try make(short)
+            try requirePrivate(short)
+            socketPath = "\(short)/\(endpoint.name)"
+        }
+        let pin: TokenHostLink.PINSource =
+            switch endpoint.pin {
+            case .file(let path): .file(path: path)
+            case .environment(let name): .environment(name: name)
+            case .credential(let name): .credential(name: name)
+            }
+        let configuration = TokenHostConfiguration(
+            endpoint: endpoint.name, modulePath: endpoint.module, tokenURI: endpoint.token, pinSource: pin,
+            environment: endpoint.environment, socketPath: socketPath,
+            credentialRecordPath: "\(directory)/credential")
+        return (configuration, "\(directory)/configuration.cbor")
+    }
+
+    /// A directory in a place where others may write must be ours, and closed to them.
+    private static func requirePrivate(_ path: String) throws(CoordinatorError) {
+        var information = stat()
+        let isOurs =
+            lstat(path, &information) == 0 && information.st_uid == getuid()
+            && information.st_mode & S_IFMT == S_IFDIR && information.st_mode & 0o077 == 0
+        guard isOurs else {
+            throw CoordinatorError(
+                "the directory \(path) belongs to somebody else or is open to others: remove it")
+        }
+    }
+
+    private static func hash(_ text: String) -> UInt64 {
+        text.utf8.reduce(0xCBF2_9CE4_8422_2325) { ($0 ^ UInt64($1)) &* 0x100_0000_01B3 }
+    }
+}
+
+/// Why a coordinator cannot start or go on. One or two sentences for people.
+public struct CoordinatorError: Error, Hashable, Sendable, CustomStringConvertible {
+    /// What is wrong and what to do.
+    public var description: String
+    init(_ description: String) { self.description = description }
+}

@@ -1,12 +1,12 @@
 import ClusterModel
 import Glibc
 
-// SQLite ends its recovery at the first frame of the write-ahead log whose checksum fails. That is right for a
-// write that a crash tore, but a flipped bit in an older frame looks the same, and everything after it would
-// vanish without a word; so would the votes of a node whose database was restored from an old copy. This
-// small file beside the database names the last write that was acknowledged. It is written after the
-// database has synced and is itself synced only now and then, so it may lag but never runs ahead: a
-// database behind its mark has lost something. (The torn-or-corrupt question is discussed in the README of
+// SQLite ends its recovery at the first frame of the write-ahead log whose checksum fails. That is right for
+// a write that a crash tore, but a flipped bit in an older frame looks the same, and everything after it
+// would vanish without a word; so would the votes of a node whose database was restored from an old copy.
+// This small file beside the database names the last write that was acknowledged. It is written after the
+// database has synced and is itself synced only now and then, so it may lag but never runs ahead: a database
+// behind its mark has lost something. (The torn-or-corrupt question is discussed in the README of
 // hashicorp/raft-wal.)
 
 /// The sequence number of the last acknowledged write of one store. Used under its store's lock only.

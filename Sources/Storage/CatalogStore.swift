@@ -3,11 +3,11 @@ import GRDB
 import KeyCatalog
 import Synchronization
 
-// The state machine's side of Raft (§5.3, figure 2: lastApplied): `catalog.sqlite` holds the catalog's rows and,
-// written in the same transaction, how much of the log they are the result of. Commits are not synced one by
-// one (synchronous NORMAL): after a power cut the catalog may be a few entries behind, never torn, and the
-// node applies those entries again from its log, which is synced. Hence the one rule about the two stores:
-// the log may forget only what `makeDurable` has reported.
+// The state machine's side of Raft (§5.3, figure 2: lastApplied): `catalog.sqlite` holds the catalog's rows
+// and, written in the same transaction, how much of the log they are the result of. Commits are not synced
+// one by one (synchronous NORMAL): after a power cut the catalog may be a few entries behind, never torn, and
+// the node applies those entries again from its log, which is synced. Hence the one rule about the two
+// stores: the log may forget only what `makeDurable` has reported.
 
 /// Which prefix of the log a catalog is the result of.
 public struct CatalogPosition: Hashable, Sendable, Codable {
@@ -36,8 +36,9 @@ public struct CatalogContents: Hashable, Sendable {
 
 /// The durable catalog of one node.
 ///
-/// May be called from any thread. Calls wait for each other and for the disk: give the store a dedicated queue.
-/// Fail-stop like `LogStore`: after the first failed write or sync every later call throws `failedBefore`.
+/// May be called from any thread. Calls wait for each other and for the disk: give the store a dedicated
+/// queue. Fail-stop like `LogStore`: after the first failed write or sync every later call throws
+/// `failedBefore`.
 public final class CatalogStore: Sendable {
     /// The database's name in its directory.
     public static let fileName = "catalog.sqlite"
@@ -85,11 +86,11 @@ public final class CatalogStore: Sendable {
 
     // MARK: - Writing
 
-    /// Writes the rows that applying the log up to `appliedIndex` changed, and that position, together: all or
-    /// nothing. Later changes of the same row win. Survives a crash of the process on return, and a power
+    /// Writes the rows that applying the log up to `appliedIndex` changed, and that position, together: all
+    /// or nothing. Later changes of the same row win. Survives a crash of the process on return, and a power
     /// cut once `makeDurable` has returned.
-    /// - Throws: `invalidRequest` when the index does not grow or the term shrinks (nothing was written), else
-    ///   a failure of the disk, after which the process must stop.
+    /// - Throws: `invalidRequest` when the index does not grow or the term shrinks (nothing was written),
+    ///   else a failure of the disk, after which the process must stop.
     public func apply(
         _ changes: [RowChange], appliedIndex: LogIndex, appliedTerm: Term
     ) throws(StorageError) {

@@ -2,9 +2,9 @@ import Foundation
 import GRDB
 import KeyCatalog
 
-// Rows are opaque to this floor: a table name, a key, a CBOR value and a checksum over all three. The fingerprint
-// of all rows is the sum of a scrambled checksum of each, so it can be kept up to date row by row, does not
-// depend on the order of changes, and misses a lost row.
+// Rows are opaque to this floor: a table name, a key, a CBOR value and a checksum over all three. The
+// fingerprint of all rows is the sum of a scrambled checksum of each, so it can be kept up to date row by
+// row, does not depend on the order of changes, and misses a lost row.
 
 /// The `row` table of the catalog database.
 enum CatalogTable {

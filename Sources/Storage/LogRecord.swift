@@ -41,10 +41,10 @@ enum LogTable {
 
     static func append(_ entry: LogEntry, after last: Position, _ db: Database) throws -> Position {
         let payload = try CBOREncoder.encode(entry.payload)
-        guard payload.count <= LogStore.maximumPayloadBytes else {
+        let limit = LogStore.maximumPayloadBytes
+        guard payload.count <= limit else {
             throw StorageError.invalidRequest(
-                "entry \(entry.index) has \(payload.count) bytes, the limit is \(LogStore.maximumPayloadBytes)"
-            )
+                "entry \(entry.index) has \(payload.count) bytes, the limit is \(limit)")
         }
         let end = last.extended(by: entry.index, entry.term, payload)
         try db.cachedStatement(

@@ -3,11 +3,11 @@ import GRDB
 import Raft
 import Synchronization
 
-// Raft answers a vote or an append only after what it answered from is on disk (Raft §5, figure 2: "updated on
-// stable storage before responding"). This store is that disk: `raft.sqlite` holds the log, the hard state and
-// the latest snapshot's description, and one call is one transaction with one sync. It checks what it is told
-// against the invariants that storage can see (no gaps, no vote taken back, nothing committed cut off), since
-// a bug above would otherwise be made durable.
+// Raft answers a vote or an append only after what it answered from is on disk (Raft §5, figure 2: "updated
+// on stable storage before responding"). This store is that disk: `raft.sqlite` holds the log, the hard state
+// and the latest snapshot's description, and one call is one transaction with one sync. It checks what it is
+// told against the invariants that storage can see (no gaps, no vote taken back, nothing committed cut off),
+// since a bug above would otherwise be made durable.
 
 /// What one step of the consensus machine wants durable, in the order in which it is carried out.
 public struct LogBatch: Hashable, Sendable {
@@ -30,7 +30,8 @@ public struct LogBatch: Hashable, Sendable {
 /// The durable Raft log, hard state and snapshot description of one node.
 ///
 /// May be called from any thread. Calls wait for each other and for the disk (a sync each): give the store a
-/// dedicated queue, and call it neither from Swift's shared threads nor from the queue that steps the machine.
+/// dedicated queue, and call it neither from Swift's shared threads nor from the queue that steps the
+/// machine.
 ///
 /// Fail-stop: after the first failed write or sync every later call throws `StorageError.failedBefore`, and
 /// the process must stop; what it wrote last may or may not be on disk, as after a crash. `invalidRequest` is
@@ -194,8 +195,8 @@ public final class LogStore: Sendable {
     /// The index of the last stored entry, or that of the snapshot when there is none after it.
     public var lastIndex: LogIndex { state.withLock { $0.last.index } }
 
-    /// Closes the files; later calls throw `closed`. Needed only to see an error of closing: letting go of the
-    /// store, or killing the process, loses nothing.
+    /// Closes the files; later calls throw `closed`. Needed only to see an error of closing: letting go of
+    /// the store, or killing the process, loses nothing.
     public func close() throws(StorageError) {
         try state.withLock { (_) throws(StorageError) in
             try database.close()

@@ -6,8 +6,8 @@ import Testing
 
 @testable import Storage
 
-// The catalog store keeps rows and the applied index in step, whatever happens, and carries snapshots from one
-// node to another.
+// The catalog store keeps rows and the applied index in step, whatever happens, and carries snapshots from
+// one node to another.
 
 @Suite struct CatalogStoreTests {
     func row(_ table: String, _ key: String, _ value: String?) -> RowChange {

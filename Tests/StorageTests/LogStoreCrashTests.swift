@@ -6,10 +6,10 @@ import Testing
 
 @testable import Storage
 
-// A killed process leaves its files as they are; a power cut leaves any part of what had not been synced. Both are
-// played by copying the files of a living store, and damaging the copy in every way that a crash may: the
-// store must open with exactly what had been acknowledged, or with the write in flight on top. Damage that no
-// crash explains must be reported, never passed over.
+// A killed process leaves its files as they are; a power cut leaves any part of what had not been synced.
+// Both are played by copying the files of a living store, and damaging the copy in every way that a crash
+// may: the store must open with exactly what had been acknowledged, or with the write in flight on top.
+// Damage that no crash explains must be reported, never passed over.
 
 @Suite struct LogStoreCrashTests {
     static let files = ["raft.sqlite", "raft.sqlite-wal", "raft.acknowledged"]

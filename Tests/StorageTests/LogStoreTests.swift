@@ -1,4 +1,5 @@
 import ClusterModel
+import Dispatch
 import Foundation
 import GRDB
 import Raft
@@ -29,6 +30,7 @@ import Testing
         #expect(store.lastIndex == LogIndex(5))
         let wanted = RecoveredState(hardState: state, entries: entries, initialConfiguration: voters)
         #expect(try store.recovered() == wanted)
+        #expect(wanted.problem(appliedIndex: LogIndex(2)) == nil)
         // Unchanged after a proper close as well.
         try store.close()
         #expect(try openLog(scratch.path).recovered() == wanted)
@@ -230,6 +232,26 @@ import Testing
             #expect(size < 3 * DurableDatabase.checkpointThresholdBytes)
         }
         #expect(try openLog(scratch.path).recovered().entries.count == 30)
+    }
+
+    @Test func callsFromManyThreadsWaitForEachOther() throws {
+        let scratch = try ScratchDirectory()
+        do {
+            let store = try openLog(scratch.path)
+            DispatchQueue.concurrentPerform(iterations: 8) { thread in
+                for term in 1...10 as ClosedRange<UInt64> {
+                    // Threads race for the terms; a late one is refused, which is all that may happen.
+                    do {
+                        try store.write(hardState: hardState(term), truncateFrom: nil, entries: [])
+                        _ = try store.recovered()
+                    } catch StorageError.invalidRequest {
+                    } catch {
+                        Issue.record("thread \(thread): \(error)")
+                    }
+                }
+            }
+        }
+        #expect(try openLog(scratch.path).recovered().hardState == hardState(10))
     }
 
     @Test func everyErrorNamesThePathAndWhatToDo() {

@@ -6,8 +6,8 @@ import Testing
 
 @testable import Storage
 
-// The stores against models of a few lines each: the same seeded operations go to both, refusals included, and
-// after each, and after reopening, both must hold the same.
+// The stores against models of a few lines each: the same seeded operations go to both, refusals included,
+// and after each, and after reopening, both must hold the same.
 
 /// What the log store is supposed to be.
 private struct ModelLog: Equatable {

@@ -31,32 +31,19 @@ extension ClusterScenarios {
         /// Every node may become the leader, so all three get a small disk; the test breaks the leader's.
         private func withSmallDisk(_ body: (LocalCluster, SmallDisk, Int) async throws -> Void) async throws {
             var disks: [SmallDisk] = []
-            do {
-                try await withCluster(
-                    prepare: { cluster in
-                        for node in 1...3 {
-                            disks.append(try await SmallDisk.mount(under: cluster.folder(ofNode: node)))
-                        }
-                    },
-                    { cluster in
-                        let leader = try await cluster.newLeader()
-                        do {
-                            try await body(cluster, disks[leader - 1], leader)
-                        } catch {
-                            try await release(cluster, disks)
-                            throw error
-                        }
-                        try await release(cluster, disks)
-                    })
-            } catch {
-                for disk in disks { await disk.unmount() }
-                throw error
-            }
-        }
-
-        private func release(_ cluster: LocalCluster, _ disks: [SmallDisk]) async throws {
-            try await cluster.script("down", [])
-            for disk in disks { await disk.unmount() }
+            try await withCluster(
+                prepare: { cluster in
+                    for node in 1...3 {
+                        disks.append(try await SmallDisk.mount(under: cluster.folder(ofNode: node)))
+                    }
+                },
+                release: { _ in
+                    for disk in disks { await disk.unmount() }
+                },
+                { cluster in
+                    let leader = try await cluster.newLeader()
+                    try await body(cluster, disks[leader - 1], leader)
+                })
         }
 
         private func expectTheOthersGoOn(_ cluster: LocalCluster, without broken: Int) async throws {

@@ -1,6 +1,5 @@
 import Foundation
 import Glibc
-import Testing
 
 // A real cluster for one test: cluster/local/up in a folder and on ports of its own, with the programs of this
 // very build. Whatever happens in the test, the cluster is taken down afterwards.
@@ -77,7 +76,11 @@ struct LocalCluster: Sendable {
     }
 
     func key(_ label: String, at node: Int? = nil) async throws -> MasterKeyAnswer {
-        try #require(try await masterKeys(at: node).first { $0.label == label }, "no key \(label)")
+        // Not #require: this is asked again and again until it is so.
+        guard let key = try await masterKeys(at: node).first(where: { $0.label == label }) else {
+            throw CommandError(description: "no key \(label)")
+        }
+        return key
     }
 
     /// Asks for a key; the outcome may be a refusal.
@@ -225,16 +228,17 @@ func eventually<Result>(
 }
 
 /// Runs a test against a cluster of its own. `prepare` runs when tokens, certificates and configurations exist
-/// and no node runs yet.
+/// and no node runs yet; `release` when nothing runs any more, before the folder is removed.
 func withCluster(
     nodes: Int = 3, endpoints: [String] = ["hsm-a", "hsm-b", "hsm-c"], firstKey: Bool = true,
-    prepare: ((LocalCluster) async throws -> Void)? = nil, _ body: (LocalCluster) async throws -> Void
+    prepare: ((LocalCluster) async throws -> Void)? = nil,
+    release: ((LocalCluster) async -> Void)? = nil, _ body: (LocalCluster) async throws -> Void
 ) async throws {
     let name = "hc-\(UUID().uuidString.prefix(8).lowercased())"
     let cluster = LocalCluster(
         directory: Place.clusters.appending(path: name), basePort: try FreePorts.base(nodes: nodes),
-        nodes: nodes,
-        endpoints: endpoints)
+        nodes: nodes, endpoints: endpoints)
+    var failure: (any Error)?
     do {
         if let prepare {
             try await cluster.up("--no-start")
@@ -243,12 +247,18 @@ func withCluster(
         if firstKey { try await cluster.up() } else { try await cluster.up("--no-key") }
         try await body(cluster)
     } catch {
+        failure = error
         for node in 1...nodes {
             let lines = cluster.log(ofNode: node).split(separator: "\n").suffix(25)
             print("the last lines of node \(node)'s log:\n    " + lines.joined(separator: "\n    "))
         }
-        _ = try? await cluster.script("down", ["--wipe"])
-        throw error
     }
-    try await cluster.script("down", ["--wipe"])
+    do {
+        try await cluster.script("down", [])
+        await release?(cluster)
+        try await cluster.script("down", ["--wipe"])
+    } catch {
+        failure = failure ?? error
+    }
+    if let failure { throw failure }
 }

@@ -32,12 +32,13 @@ enum FloorPlan {
         "CProcess": Target(1),
         "CSystemd": Target(1),
         "PKCS11": Target(1, ["Glibc", "Synchronization"]),
-        "TokenOperations": Target(1, ["Glibc", "Synchronization"]),
+        "SystemdNotify": Target(1, ["Glibc", "Logging", "Synchronization"]),
         "TokenHostLink": Target(1, ["Glibc", "Dispatch", "Synchronization"]),
         "ClusterConfiguration": Target(1, ["Glibc", "Yams"]),
         "Storage": Target(1, ["Foundation", "Glibc", "GRDB", "Synchronization"]),
         "ClusterTransport": Target(1, ["Glibc", "Dispatch", "Synchronization"]),
 
+        "TokenOperations": Target(2, ["Glibc", "Synchronization"]),
         "TokenHost": Target(2, ["Glibc", "Dispatch", "Synchronization", "Logging"]),
         "Coordinator": Target(2, ["Glibc", "Dispatch", "Foundation", "Synchronization", "Logging"]),
 
@@ -58,12 +59,14 @@ enum FloorPlan {
         "CP11Kit": "PKCS11",
         "COpenSSL": "ClusterTransport",
         "CCrypt": "TokenHost",
+        "CSystemd": "SystemdNotify",
     ]
 
     private static let webModules: Set<String> = [
         "Foundation", "Glibc", "Dispatch", "Synchronization", "Logging", "ServiceLifecycle",
         "Hummingbird", "HummingbirdCore", "HummingbirdTLS", "HTTPTypes",
-        "NIOCore", "NIOPosix", "NIOSSL", "NIOHTTP1", "NIOTLS", "NIOFoundationCompat", "NIOConcurrencyHelpers",
+        "NIOHTTPTypes", "NIOCore", "NIOPosix", "NIOSSL", "NIOHTTP1", "NIOTLS", "NIOFoundationCompat",
+        "NIOConcurrencyHelpers",
         "X509", "SwiftASN1",
     ]
 

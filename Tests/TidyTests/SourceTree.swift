@@ -98,12 +98,12 @@ enum SourceTree {
         }
     }
 
-    /// Scripts have no suffix; whatever else has none is text as well here.
+    /// Scripts have no suffix; whatever else has none is text as well here. Transcripts (txt) are written by tests.
     private static func isText(_ path: String) -> Bool {
         let name = path.split(separator: "/").last ?? ""
         guard let dot = name.lastIndex(of: ".") else { return true }
         let suffixes = [
-            "swift", "sh", "md", "yaml", "yml", "service", "jq", "h", "c", "modulemap", "cfg", "json", "txt",
+            "swift", "sh", "md", "yaml", "yml", "service", "jq", "h", "c", "modulemap", "cfg", "json",
         ]
         return suffixes.contains(String(name[name.index(after: dot)...]))
     }

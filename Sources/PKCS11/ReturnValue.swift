@@ -40,6 +40,8 @@ extension ReturnValue {
     public static let deviceError = ReturnValue(0x30)
     public static let deviceMemory = ReturnValue(0x31)
     public static let deviceRemoved = ReturnValue(0x32)
+    public static let encryptedDataInvalid = ReturnValue(0x40)
+    public static let encryptedDataLengthRange = ReturnValue(0x41)
     public static let functionNotSupported = ReturnValue(0x54)
     public static let keyHandleInvalid = ReturnValue(0x60)
     public static let keySizeRange = ReturnValue(0x62)

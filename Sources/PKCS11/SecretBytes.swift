@@ -35,8 +35,7 @@ public struct SecretBytes: ~Copyable, @unchecked Sendable {
             count = bytes.count
             _ = buffer.update(fromContentsOf: bytes)
         }
-        bytes.withUnsafeMutableBytes { wipe($0) }
-        bytes.removeAll()
+        bytes.wipe()
         guard fits else { return nil }
     }
 
@@ -81,4 +80,12 @@ public struct SecretBytes: ~Copyable, @unchecked Sendable {
 func wipe(_ bytes: UnsafeMutableRawBufferPointer) {
     guard let base = bytes.baseAddress else { return }
     explicit_bzero(base, bytes.count)
+}
+
+extension [UInt8] {
+    /// Zeroes the bytes in a way that the optimizer keeps, and empties the array. Only this copy: keep one.
+    public mutating func wipe() {
+        withUnsafeMutableBytes { PKCS11.wipe($0) }
+        removeAll()
+    }
 }

@@ -15,10 +15,11 @@ public final class SoftHSMFixture: Sendable {
     public let modulePath: String
     /// The temporary folder; removed when the process ends.
     public let folder: String
+    private let tokens: [Token]
     private let nextToken = Mutex(0)
 
     /// How many tokens a test process can take.
-    public static let tokenCount = 48
+    public static let tokenCount = 128
     /// The user's PIN of every token.
     public static let userPIN = "user-4711"
     /// The security officer's PIN of every token.
@@ -44,7 +45,9 @@ public final class SoftHSMFixture: Sendable {
         folder = try Self.makeFolder()
         module = try Module(path: path)
         // All tokens are made before any test runs: the slot list then never changes under a test's feet.
-        for number in 0..<Self.tokenCount { try makeToken(label: Self.label(number)) }
+        tokens = try (0..<Self.tokenCount).map { [module] in
+            try Self.makeToken(module, label: "fixture-\($0)")
+        }
         _ = try module.slots(withToken: false)
     }
 
@@ -72,21 +75,21 @@ public final class SoftHSMFixture: Sendable {
         return folder
     }
 
-    private static func label(_ number: Int) -> String { "fixture-\(number)" }
-
-    private func makeToken(label: String) throws {
-        let unused = try module.slots(withToken: true).first {
+    private static func makeToken(_ module: Module, label: String) throws -> Token {
+        // SoftHSM appends a slot with an uninitialized token whenever the last one has been used up.
+        let unused = try module.slots(withToken: true).last {
             try !$0.token.info().flags.contains(.isInitialized)
         }
         guard let slot = unused else { throw Problem(description: "SoftHSM offers no slot for a new token") }
-        let officer = try Self.secret(Self.securityOfficerPIN)
-        let user = try Self.secret(Self.userPIN)
+        let officer = try secret(securityOfficerPIN)
+        let user = try secret(userPIN)
         try slot.initializeToken(label: label, securityOfficerPIN: officer)
         let token = slot.token
         var session = try token.openSession(readWrite: true)
         try token.logIn(as: .securityOfficer, pin: officer, through: &session)
         try session.initializeUserPIN(user)
         try session.close()
+        return token
     }
 
     /// A token that no other test has; its user has the PIN `userPIN` and is not logged in.
@@ -99,7 +102,7 @@ public final class SoftHSMFixture: Sendable {
             throw Problem(
                 description: "all \(Self.tokenCount) tokens are taken: raise SoftHSMFixture.tokenCount")
         }
-        return try module.token(matching: TokenSelector(uri: "pkcs11:token=" + Self.label(number)))
+        return tokens[number]
     }
 
     /// A read-write session on a token of its own, with the user logged in.

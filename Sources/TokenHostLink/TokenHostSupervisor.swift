@@ -389,7 +389,7 @@ public final class TokenHostSupervisor: @unchecked Sendable {
     func publishLoss(_ reason: String) {
         let failure = EndpointFailure(
             .tokenHostLost, detail: "the token host of \(configuration.endpoint) was lost: \(reason)")
-        calls.failAll(failure)
         publish(.failed(failure))
+        calls.failAll(failure)
     }
 }

@@ -39,8 +39,13 @@ extension Consensus {
         if isHeartbeatDue { heartbeat() }
     }
 
-    /// Whether the node may campaign. One that is replacing its log by a snapshot must not lead with the old.
-    var isElectable: Bool { configuration.isVoter(id) && pendingInstall == nil }
+    /// Whether the node may campaign. One that a change removes still may until it knows the change to be
+    /// committed, since only it may hold the entry that the others need (dissertation §4.2.2). One that is
+    /// replacing its log by a snapshot must not lead with the old.
+    var isElectable: Bool {
+        let isNeeded = log.configurationIndex > commitIndex && log.previousConfiguration.isVoter(id)
+        return (configuration.isVoter(id) || isNeeded) && pendingInstall == nil
+    }
 
     /// Whether a leader was heard so recently that nobody else should be helped to replace it.
     private var isLeaseHeld: Bool {

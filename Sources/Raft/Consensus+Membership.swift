@@ -27,12 +27,13 @@ extension Consensus {
         return nil
     }
 
-    /// Adjusts the leader's list of followers to the configuration in force.
+    /// Adjusts the leader's list of followers to the configuration that it has just appended. That entry is
+    /// the first thing that a new follower is asked about.
     mutating func configurationChanged() {
         guard var current = leadership else { return }
         let members = configuration.members.filter { $0 != id }
         for peer in members where current.peers[peer] == nil {
-            current.peers[peer] = Progress(nextIndex: log.lastIndex.next)
+            current.peers[peer] = Progress(nextIndex: log.lastIndex)
         }
         for peer in current.peers.keys.sorted() where !members.contains(peer) {
             current.peers[peer] = nil

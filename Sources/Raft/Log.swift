@@ -55,6 +55,11 @@ struct Log: Hashable, Sendable {
     /// Where the configuration in force stands in the log.
     var configurationIndex: LogIndex { configurations[configurations.count - 1].index }
 
+    /// The configuration before the one in force; the same when there is none in memory.
+    var previousConfiguration: VoterConfiguration {
+        configurations[max(0, configurations.count - 2)].configuration
+    }
+
     /// The term at a position; nil when the position is beyond the log or was compacted away.
     func term(at index: LogIndex) -> Term? {
         if index == baseIndex { return baseTerm }

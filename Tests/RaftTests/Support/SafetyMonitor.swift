@@ -27,7 +27,10 @@ struct SafetyMonitor {
 
     mutating func violation(_ text: String) { violations.append(text) }
 
-    mutating func nodeRestarted(_ node: NodeID) { lastCommit[node] = nil }
+    mutating func nodeRestarted(_ node: NodeID) {
+        lastCommit[node] = nil
+        lastTerm[node] = nil
+    }
 
     /// After a step of the node.
     mutating func check(_ node: Consensus) {

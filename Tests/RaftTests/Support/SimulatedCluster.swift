@@ -24,6 +24,7 @@ final class SimulatedCluster {
         var lives: UInt64 = 0
         var initial: VoterConfiguration
         var installing: SnapshotMetadata?
+        var lastSynced: PersistToken?
     }
 
     let settings: RaftSettings
@@ -97,6 +98,7 @@ final class SimulatedCluster {
         guard var node = nodes[id], node.consensus != nil else { return }
         node.consensus = nil
         node.installing = nil
+        node.lastSynced = nil
         node.disk.crash()
         let floor = node.disk.snapshot?.lastIndex ?? .zero
         for _ in 0..<forgetting where node.applied > floor { node.applied = node.applied.previous }
@@ -152,14 +154,22 @@ final class SimulatedCluster {
         install(id)
     }
 
-    /// Makes one batch durable, lets its messages go and reports it.
+    /// Makes one batch durable and lets its messages go. Unless told otherwise reports it to the machine; a
+    /// later report covers it, too.
     @discardableResult
-    func syncOne(_ id: NodeID) -> Bool {
+    func syncOne(_ id: NodeID, isReported: Bool = true) -> Bool {
         guard nodes[id]?.consensus != nil, let batch = nodes[id]?.disk.syncOne() else { return false }
         tell(.wrote(id, batch))
+        nodes[id]?.lastSynced = batch.token
         for envelope in batch.thenSend { transmit(envelope, from: id) }
-        step(id, .persisted(through: batch.token))
+        if isReported { step(id, .persisted(through: batch.token)) }
         return true
+    }
+
+    /// Reports the latest durable batch (again).
+    func reportSynced(_ id: NodeID) {
+        guard let token = nodes[id]?.lastSynced else { return }
+        step(id, .persisted(through: token))
     }
 
     func install(_ id: NodeID) {
@@ -240,11 +250,12 @@ final class SimulatedCluster {
         }
     }
 
-    /// Ticks the node alone until it asks for pre-votes or leads; then its messages are on their way.
+    /// Ticks the node alone until it asks for pre-votes (again) or leads; then its messages are on their way.
     func timeOut(_ id: NodeID) {
         for _ in 0..<(2 * settings.electionTicks) {
             step(id, .tick)
-            if let kind = nodes[id]?.consensus?.role.kind, kind != .follower { return }
+            guard let node = nodes[id]?.consensus, !node.isLeader else { return }
+            if node.role.kind != .follower, node.electionElapsed == 0 { return }
         }
     }
 

@@ -13,6 +13,8 @@ public final class TokenOperator {
     let token: Token
     var session: Session
     private let requiresLogin: Bool
+    /// The length of a transport key yet to be made; tests save time with a shorter one.
+    var transportKeyBits = TransportKeyLimits.preferredBits
 
     /// Opens a read-write session on `token`.
     public init(token: Token) throws(EndpointFailure) {

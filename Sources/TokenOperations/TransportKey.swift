@@ -78,7 +78,7 @@ extension TokenOperator {
             throw EndpointFailure(
                 .mechanismMissing, detail: "the token makes RSA keys of \(largest) bits at most")
         }
-        let bits = min(largest, TransportKeyLimits.preferredBits)
+        let bits = min(largest, transportKeyBits)
         _ = try session.generateKeyPair(
             .rsaKeyPairGeneration,
             publicTemplate: Template {

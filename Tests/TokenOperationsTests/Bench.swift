@@ -3,7 +3,8 @@
 import ClusterModel
 import PKCS11
 import SoftHSMFixture
-import TokenOperations
+
+@testable import TokenOperations
 
 /// One endpoint of a test.
 final class Bench {
@@ -14,6 +15,7 @@ final class Bench {
     init() throws {
         token = try SoftHSMFixture.shared().takeToken()
         endpoint = try TokenOperator(token: token)
+        endpoint.transportKeyBits = TransportKeyLimits.minimumBits
         observer = try token.openSession(readWrite: true)
         try endpoint.logIn(SoftHSMFixture.secret(SoftHSMFixture.userPIN))
     }

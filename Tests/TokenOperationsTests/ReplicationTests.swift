@@ -136,9 +136,7 @@ import TokenOperations
         let wrapped = try source.export(key, to: destination)
         #expect(!wrapped.encryptedKey.starts(with: value.prefix(8)))
         _ = try destination.receive(key, wrapped)
-        // The replica's value, computed where it is known: AES-256 of zeros under 6465…83 is not in the blobs.
-        let check = try destination.proof(key)
-        #expect(try check == source.proof(key))
+        #expect(try destination.proof(key) == source.proof(key))
     }
 
     @Test func malformedTransportKeysAreRefused() throws {
@@ -146,8 +144,6 @@ import TokenOperations
         let key = specification(.aes256)
         _ = try bench.generate(key)
         let good = try bench.transportKey()
-        #expect(good.modulus.count == 384)
-        #expect(good.publicExponent == [1, 0, 1])
         var short = good
         short.modulus = [UInt8](good.modulus.suffix(128))
         var even = good

@@ -4,12 +4,16 @@ import ClusterModel
 import PKCS11
 import SoftHSMFixture
 import Testing
-import TokenOperations
+
+@testable import TokenOperations
 
 @Suite struct TransportKeyTests {
     @Test func transportKeyIsMadeOnceAndStays() throws {
         let bench = try Bench()
+        bench.endpoint.transportKeyBits = TransportKeyLimits.preferredBits
         let key = try bench.transportKey()
+        #expect(key.modulus.count == 384)
+        #expect(key.publicExponent == [1, 0, 1])
         #expect(try bench.transportKey() == key)
         let second = try TokenOperator(token: bench.token)
         #expect(try second.perform(.transportKey) == .transportKey(key))
@@ -46,15 +50,15 @@ import TokenOperations
                 $0[.decrypt] = true
                 $0[.unwrap] = true
             })
-        // 3072 bits: a new pair, not the planted one.
-        #expect(try bench.transportKey().modulus.count == 384)
+        let publicKeys = try bench.observer.findObjects(matching: Template { $0[.objectClass] = .publicKey })
+        let planted = try bench.observer.attribute(.modulus, of: #require(publicKeys.first))
+        #expect(try bench.transportKey().modulus != planted)
     }
 
     @Test func ofSeveralTransportKeysEachOpensWhatWasWrappedForIt() throws {
         let (source, destination) = (try Bench(), try Bench())
         let key = specification(.aes256)
         _ = try source.generate(key)
-        let first = try destination.transportKey()
         let wrapped = try source.export(key, to: destination)
         // As a second node would that asked at the same moment: the same template, with another CKA_ID.
         _ = try destination.observer.generateKeyPair(
@@ -77,7 +81,6 @@ import TokenOperations
             })
         let chosen = try destination.transportKey()
         #expect(try destination.transportKey() == chosen)
-        _ = first
         #expect(try !destination.receive(key, wrapped))
         #expect(try destination.receive(key, source.export(key, to: destination)))
         #expect(try destination.proof(key) == source.proof(key))

@@ -27,6 +27,9 @@ final class Custodian: Sendable {
         var restoresAnswered = 0
         var restoreFailure: EndpointFailure?
         var busySince: HostInstant?
+        /// `busySince` is about loading the module and finding the token.
+        var isOpening = false
+        var mustLook = false
         var mustStop = false
         var isStopped = false
     }
@@ -71,9 +74,16 @@ final class Custodian: Sendable {
         shared.wait(until: end) { $0.isStopped ? true : nil } ?? false
     }
 
-    /// How long the present call into the module has lasted; nil when there is none.
-    func busyMilliseconds(now: HostInstant) -> Int64? {
-        shared.look { $0.busySince.map { now.milliseconds(since: $0) } }
+    /// Asks for a look at the token now, because a call to it failed.
+    func lookSoon() { shared.change { $0.mustLook = true } }
+
+    /// How long the thread has been at its present work: a login and the like, or opening the token.
+    func busyMilliseconds(now: HostInstant) -> (working: Int64, opening: Int64) {
+        shared.look { state in
+            guard let since = state.busySince else { return (0, 0) }
+            let age = now.milliseconds(since: since)
+            return state.isOpening ? (0, age) : (age, 0)
+        }
     }
 
     /// - Throws: why there is no token, when there is none.
@@ -152,7 +162,8 @@ final class Custodian: Sendable {
                     duty = .restore(tickets: state.restoresWanted)
                 } else if !state.jobs.isEmpty {
                     duty = .job(state.jobs.removeFirst())
-                } else if watch.nextLook <= HostInstant.now {
+                } else if state.mustLook || watch.nextLook <= HostInstant.now {
+                    state.mustLook = false
                     duty = .look
                 } else {
                     return nil
@@ -240,12 +251,13 @@ final class Custodian: Sendable {
             try watch.keeper.logIn(onlyAccepted: onlyAccepted) { pin throws(EndpointFailure) in
                 try backend.logIn(pin)
             }
-        } catch  where FailureMeaning.isAlreadyLoggedIn(error) {
-            // Good, but it says nothing about this PIN, so the record stays as it was.
         } catch {
-            shared.change { $0.isLoggedIn = false }
-            if error.kind == .credentialRejected { log.line(error.detail) }
-            throw error
+            // Somebody else's login is as good, but says nothing about this PIN: the record stays as it was.
+            if !FailureMeaning.isAlreadyLoggedIn(error) {
+                shared.change { $0.isLoggedIn = false }
+                if error.kind == .credentialRejected { log.line(error.detail) }
+                throw error
+            }
         }
         shared.change {
             $0.isLoggedIn = true
@@ -272,6 +284,10 @@ final class Custodian: Sendable {
         guard watch.wantsLogin else {
             throw EndpointFailure(.notLoggedIn, detail: "nobody has logged in to the token: log in first")
         }
+        guard watch.keeper.state() != .rejected else {
+            throw EndpointFailure(
+                .credentialRejected, detail: "the login was lost, and the token has rejected the PIN since")
+        }
         let present = try refreshed(&watch)
         if present.isLoggedIn {
             return shared.change {
@@ -295,12 +311,27 @@ final class Custodian: Sendable {
     /// What the token says of itself. The session that keeps the login alive may be the very thing that
     /// broke; then all is opened anew.
     private func present(_ watch: TokenWatch) throws(EndpointFailure) -> TokenDescription {
-        guard watch.description != nil else { return try backend.open() }
+        guard watch.description != nil else { return try open() }
         do throws(EndpointFailure) {
             return try backend.inspect()
-        } catch  where FailureMeaning.isStaleSession(error) {
-            return try backend.open()
+        } catch {
+            guard FailureMeaning.isStaleSession(error) else { throw error }
+            return try open()
         }
+    }
+
+    private func open() throws(EndpointFailure) -> TokenDescription {
+        shared.change {
+            $0.isOpening = true
+            $0.busySince = HostInstant.now
+        }
+        defer {
+            shared.change {
+                $0.isOpening = false
+                $0.busySince = HostInstant.now
+            }
+        }
+        return try backend.open()
     }
 
     // MARK: - Watching

@@ -17,6 +17,9 @@ struct HostLog: Sendable {
         let printable = text.utf8.map { $0 < 0x20 || $0 == 0x7F ? UInt8(ascii: " ") : $0 }
         let head = Array("hsmtokend[\(endpoint)]: ".utf8)
         let bytes = head + printable.prefix(Self.lineBytes) + [UInt8(ascii: "\n")]
+        // A reader that has stopped must not stop the token host: what doesn't fit into the pipe is dropped.
+        var outlet = pollfd(fd: STDERR_FILENO, events: Int16(POLLOUT), revents: 0)
+        guard poll(&outlet, 1, 0) == 1, outlet.revents & Int16(POLLOUT) != 0 else { return }
         _ = write(STDERR_FILENO, bytes, bytes.count)
     }
 }

@@ -154,6 +154,9 @@ final class SessionPool: Sendable {
 
 /// One thread's session, and what to do when it has gone stale.
 private final class SessionWorker {
+    /// How often a request is tried: on the session at hand, on a new one, after a restored login.
+    private static let attempts = 3
+
     private let custodian: Custodian
     private var performer: (any EndpointPerformer)?
 
@@ -162,49 +165,65 @@ private final class SessionWorker {
     /// Closes the session.
     func closeSession() { performer = nil }
 
-    /// Carries a request out; once more when the session or the login turns out to be gone.
+    /// Carries a request out; again when the session or the login turns out to be gone.
     func run(_ job: EndpointJob) -> Result<EndpointReply, EndpointFailure> {
-        guard HostInstant.now < job.deadline else { return .failure(.waitedTooLong) }
-        let login = custodian.login()
-        do throws(EndpointFailure) {
-            try custodian.checkToken()
-            if !login.stands { try custodian.restoreLogin(newerThan: login.number, until: job.deadline) }
-            return .success(try attempt(job.request))
-        } catch {
-            let isStale = FailureMeaning.isStaleSession(error)
-            guard login.stands, isStale || mayRepeat(job.request, after: error) else {
+        var failure = EndpointFailure.waitedTooLong
+        for _ in 0..<Self.attempts where HostInstant.now < job.deadline {
+            let login = custodian.login()
+            do throws(EndpointFailure) {
+                try custodian.checkToken()
+                if !login.stands { try custodian.restoreLogin(newerThan: login.number, until: job.deadline) }
+            } catch {
                 return .failure(error)
             }
-            return retry(job, after: error, login: login.number)
+            do throws(EndpointFailure) {
+                return .success(try attempt(job.request))
+            } catch {
+                failure = error
+            }
+            guard prepareForAnotherAttempt(job, after: failure, login: login.number) else { break }
         }
+        return .failure(failure)
     }
 
-    private func retry(
-        _ job: EndpointJob, after first: EndpointFailure, login: Int
-    ) -> Result<EndpointReply, EndpointFailure> {
+    /// False when the failure is final. What is wrong with a key or a request says nothing against the
+    /// session, so the session stays.
+    private func prepareForAnotherAttempt(
+        _ job: EndpointJob, after failure: EndpointFailure, login: Int
+    ) -> Bool {
+        if FailureMeaning.isDeviceTrouble(failure) {
+            performer = nil
+            custodian.lookSoon()
+            // It may have been carried out all the same; only what changes nothing is repeated.
+            return !job.request.mayHaveEffect
+        }
+        guard FailureMeaning.isStaleSession(failure) else { return false }
+        performer = nil
         do throws(EndpointFailure) {
-            if FailureMeaning.isStaleSession(first) {
-                try custodian.restoreLogin(newerThan: login, until: job.deadline)
-            }
-            return .success(try attempt(job.request))
+            try custodian.restoreLogin(newerThan: login, until: job.deadline)
+            return true
         } catch {
-            return .failure(error)
+            return false
         }
     }
 
     private func attempt(_ request: EndpointRequest) throws(EndpointFailure) -> EndpointReply {
+        let session = try session()
+        try checkLogin(session)
         do throws(EndpointFailure) {
-            let session = try session()
-            guard try session.isLoggedIn() else {
-                throw EndpointFailure(.notLoggedIn, detail: "the session has lost its login")
-            }
-            return try session.perform(request)
+            let reply = try session.perform(request)
+            // Without a login keys are hidden, not refused: what wasn't found may be there.
+            if reply.mayOmit { try checkLogin(session) }
+            return reply
         } catch {
-            // What is wrong with a key or a request says nothing against the session.
-            if FailureMeaning.isStaleSession(error) || FailureMeaning.isDeviceTrouble(error) {
-                performer = nil
-            }
+            if error.kind == .keyNotFound { try checkLogin(session) }
             throw error
+        }
+    }
+
+    private func checkLogin(_ session: any EndpointPerformer) throws(EndpointFailure) {
+        guard try session.isLoggedIn() else {
+            throw EndpointFailure(.notLoggedIn, detail: "the session has lost its login")
         }
     }
 
@@ -214,9 +233,14 @@ private final class SessionWorker {
         performer = opened
         return opened
     }
+}
 
-    /// After trouble with the device only what changes nothing is repeated.
-    private func mayRepeat(_ request: EndpointRequest, after failure: EndpointFailure) -> Bool {
-        FailureMeaning.isDeviceTrouble(failure) && !request.mayHaveEffect
+extension EndpointReply {
+    /// True for answers that would be smaller if the token hid something.
+    fileprivate var mayOmit: Bool {
+        switch self {
+        case .objects, .destroyed: true
+        default: false
+        }
     }
 }

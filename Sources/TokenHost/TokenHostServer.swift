@@ -39,6 +39,7 @@ public final class TokenHostServer {
     private var nextNumber: UInt64 = 1
     private var state = TokenHostState.starting
     private var drainUntil: HostInstant?
+    private var acceptAgainAt = HostInstant.now
     private var status: Int32 = 0
 
     /// Prepares a server; `backend` is the module to serve.
@@ -124,7 +125,9 @@ public final class TokenHostServer {
         dropFaulty()
     }
 
-    private var mayAccept: Bool { connections.count < TokenHostLimits.links && drainUntil == nil }
+    private var mayAccept: Bool {
+        connections.count < TokenHostLimits.links && drainUntil == nil && acceptAgainAt <= HostInstant.now
+    }
 
     private func acceptAll() {
         while mayAccept {
@@ -139,6 +142,8 @@ public final class TokenHostServer {
                 connections[connection.number] = connection
                 _ = connection.send(.hello(TokenHostHello(process: getpid(), configurationDigest: digest)))
             } catch {
+                // Out of descriptors, say: the listener stays readable, so looking away saves the processor.
+                acceptAgainAt = HostInstant.now.adding(milliseconds: Int64(Self.idleTickMilliseconds))
                 return log.line("cannot accept: \(error)")
             }
         }
@@ -212,10 +217,12 @@ public final class TokenHostServer {
     private func vitals() -> TokenHostVitals {
         let now = HostInstant.now
         let sessions = pool.vitals(now: now)
-        let longest = max(sessions.longestMilliseconds, custodian.busyMilliseconds(now: now) ?? 0)
+        let custody = custodian.busyMilliseconds(now: now)
+        let longest = max(sessions.longestMilliseconds, custody.working)
         return TokenHostVitals(
             busyThreads: sessions.busy, stuckThreads: sessions.stuck, queuedRequests: sessions.queued,
-            longestCallMilliseconds: UInt64(longest), residentKibibytes: ProcessMemory.residentKibibytes())
+            longestCallMilliseconds: UInt64(longest), openingMilliseconds: UInt64(custody.opening),
+            residentKibibytes: ProcessMemory.residentKibibytes())
     }
 
     // MARK: - Events

@@ -75,15 +75,24 @@ enum ProcessLauncher {
         return child
     }
 
-    /// Whether and how `process`, a child of this process, has ended; never blocks. Nil while it runs.
-    /// A process that is no child (any more) counts as ended without a known status.
-    static func reap(_ process: pid_t) -> (hasEnded: Bool, ending: ProcessEnding?) {
+    /// What the kernel says of a process.
+    enum Observation {
+        /// It is a child of this process and runs.
+        case running
+        /// It was a child, has ended and is reaped now.
+        case ended(ProcessEnding)
+        /// It is no child (any more).
+        case notAChild
+    }
+
+    /// Reaps `process` if it is a child that has ended; never blocks.
+    static func reap(_ process: pid_t) -> Observation {
         var status: Int32 = 0
         while true {
             let result = waitpid(process, &status, WNOHANG)
-            if result == process { return (true, ProcessEnding(waitStatus: status)) }
-            if result == 0 { return (false, nil) }
-            if errno != EINTR { return (true, nil) }
+            if result == process { return .ended(ProcessEnding(waitStatus: status)) }
+            if result == 0 { return .running }
+            if errno != EINTR { return .notAChild }
         }
     }
 

@@ -107,6 +107,9 @@ public enum TokenHostLimits {
     public static let defaultQueueBound = 256
     /// How long a call may last unless configured otherwise.
     public static let defaultHangLimit = Duration.seconds(15)
+    /// How long a module may take to load and to find its token; its several calls may each wait for a
+    /// network. Where the hang limit is longer, that counts.
+    public static let openingLimit = Duration.seconds(90)
     /// Memory of one token host unless configured otherwise.
     public static let defaultMemoryMebibytes: UInt64 = 1_024
     /// The longest deadline of a request.

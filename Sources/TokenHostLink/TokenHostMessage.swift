@@ -32,19 +32,22 @@ public struct TokenHostVitals: Hashable, Sendable, Codable {
     public var stuckThreads: Int
     /// Requests waiting for a thread.
     public var queuedRequests: Int
-    /// How long the longest running call into the module has lasted, in milliseconds.
+    /// How long the longest running request or login has lasted, in milliseconds.
     public var longestCallMilliseconds: UInt64
+    /// How long the module has been loading, or its token been looked for, in milliseconds; 0 when neither.
+    public var openingMilliseconds: UInt64
     /// Resident memory in kibibytes.
     public var residentKibibytes: UInt64
     /// Puts vital signs together.
     public init(
         busyThreads: Int, stuckThreads: Int, queuedRequests: Int, longestCallMilliseconds: UInt64,
-        residentKibibytes: UInt64
+        openingMilliseconds: UInt64 = 0, residentKibibytes: UInt64
     ) {
         self.busyThreads = busyThreads
         self.stuckThreads = stuckThreads
         self.queuedRequests = queuedRequests
         self.longestCallMilliseconds = longestCallMilliseconds
+        self.openingMilliseconds = openingMilliseconds
         self.residentKibibytes = residentKibibytes
     }
 }

@@ -207,6 +207,8 @@ public final class TokenHostSupervisor: @unchecked Sendable {
             return lose(link, "it doesn't answer: frozen or hung", signal: SIGKILL)
         }
         link.unansweredTicks += 1
+        // A process of ours that lost the race for the lock is not the one that serves.
+        if let child, child != link.process { _ = hasEnded(child) }
         if case .serving = phase {
             if SuspendingClock.now - link.since >= timing.stableAfter { startsInARow = 0 }
             link.sequence += 1
@@ -258,9 +260,13 @@ public final class TokenHostSupervisor: @unchecked Sendable {
 
     private func judge(_ vitals: TokenHostVitals, _ link: Link) {
         onVitals?(vitals)
+        let openingLimit = max(TokenHostLimits.openingLimit, configuration.hangLimit).wholeMilliseconds
         if vitals.longestCallMilliseconds > configuration.hangLimitMilliseconds {
             let seconds = vitals.longestCallMilliseconds / 1_000
             lose(link, "a call into the module has hung for \(seconds) s", signal: SIGKILL)
+        } else if vitals.openingMilliseconds > UInt64(openingLimit) {
+            let seconds = vitals.openingMilliseconds / 1_000
+            lose(link, "the module has been loading for \(seconds) s", signal: SIGKILL)
         } else if vitals.residentKibibytes / 1_024 > configuration.memoryLimitMebibytes {
             lose(link, "it holds \(vitals.residentKibibytes / 1_024) MiB of memory", signal: SIGTERM)
         }
@@ -314,17 +320,18 @@ public final class TokenHostSupervisor: @unchecked Sendable {
         wake(after: timing.pollInterval)
     }
 
-    /// Our child is asked of the kernel; of any other process the lock tells, which the kernel drops when
-    /// its holder ends, even if nobody reaps it.
+    /// Of a child the kernel tells. Of any other process the lock does, which the kernel drops when its
+    /// holder ends, even if nobody reaps it.
     func hasEnded(_ process: pid_t) -> (hasEnded: Bool, ending: ProcessEnding?) {
-        if process == child {
-            let result = ProcessLauncher.reap(process)
-            if result.hasEnded { child = nil }
-            return result
+        switch ProcessLauncher.reap(process) {
+        case .running: return (false, nil)
+        case .ended(let ending):
+            if process == child { child = nil }
+            return (true, ending)
+        case .notAChild:
+            if process == child { child = nil }
+            return (ServingLock.holder(configuration.lockPath) != process, nil)
         }
-        // A child of an earlier supervisor in this same process would stay a zombie otherwise.
-        if case (true, let how?) = ProcessLauncher.reap(process) { return (true, how) }
-        return (ServingLock.holder(configuration.lockPath) != process, nil)
     }
 
     private var backoff: Duration {

@@ -2,7 +2,7 @@
 // one (SoftHSM) and misbehaves on demand. It is told by its environment:
 //   FAULTY_MODULE_TARGET   the real module
 //   FAULTY_MODULE_CONTROL  a file of lines `FUNCTION ACTION`, read at every call: ACTION is `hang`, `crash`,
-//                          `leak`, or a number to return instead of calling the real module
+//                          `leak`, `logout` (before the call, where it has a session) or a number to return instead of calling the real module
 //   FAULTY_MODULE_LOG      a file that gets one line `FUNCTION` for every call, for tests that count
 
 #define _GNU_SOURCE
@@ -25,7 +25,7 @@ static void note(const char *function) {
 }
 
 // Carries out what the control file orders for `function`. True when `result` is to be returned.
-static int misbehave(const char *function, CK_RV *result) {
+static int misbehave(const char *function, CK_SESSION_HANDLE session, CK_RV *result) {
     note(function);
     const char *path = getenv("FAULTY_MODULE_CONTROL");
     FILE *control = path == NULL ? NULL : fopen(path, "re");
@@ -48,29 +48,33 @@ static int misbehave(const char *function, CK_RV *result) {
         __asm__ volatile("" : : "r"(lost) : "memory");
         return 0;
     }
+    if (strcmp(action, "logout") == 0) {
+        real.C_Logout(session);
+        return 0;
+    }
     *result = strtoul(action, NULL, 0);
     return 1;
 }
 
-#define FAULTY(NAME, PARAMETERS, ARGUMENTS) \
+#define FAULTY(NAME, SESSION, PARAMETERS, ARGUMENTS) \
     static CK_RV faulty_##NAME PARAMETERS { \
         CK_RV result; \
-        return misbehave(#NAME, &result) ? result : real.NAME ARGUMENTS; \
+        return misbehave(#NAME, SESSION, &result) ? result : real.NAME ARGUMENTS; \
     }
 
-FAULTY(C_Initialize, (void *arguments), (arguments))
-FAULTY(C_Finalize, (void *reserved), (reserved))
-FAULTY(C_GetSlotList, (CK_BBOOL present, CK_SLOT_ID *slots, CK_ULONG *count), (present, slots, count))
-FAULTY(C_GetTokenInfo, (CK_SLOT_ID slot, CK_TOKEN_INFO *info), (slot, info))
-FAULTY(C_OpenSession,
+FAULTY(C_Initialize, 0, (void *arguments), (arguments))
+FAULTY(C_Finalize, 0, (void *reserved), (reserved))
+FAULTY(C_GetSlotList, 0, (CK_BBOOL present, CK_SLOT_ID *slots, CK_ULONG *count), (present, slots, count))
+FAULTY(C_GetTokenInfo, 0, (CK_SLOT_ID slot, CK_TOKEN_INFO *info), (slot, info))
+FAULTY(C_OpenSession, 0,
        (CK_SLOT_ID slot, CK_FLAGS flags, void *application, CK_NOTIFY notify, CK_SESSION_HANDLE *session),
        (slot, flags, application, notify, session))
-FAULTY(C_GetSessionInfo, (CK_SESSION_HANDLE session, CK_SESSION_INFO *info), (session, info))
-FAULTY(C_Login, (CK_SESSION_HANDLE session, CK_USER_TYPE user, CK_UTF8CHAR *pin, CK_ULONG length),
+FAULTY(C_GetSessionInfo, session, (CK_SESSION_HANDLE session, CK_SESSION_INFO *info), (session, info))
+FAULTY(C_Login, session, (CK_SESSION_HANDLE session, CK_USER_TYPE user, CK_UTF8CHAR *pin, CK_ULONG length),
        (session, user, pin, length))
-FAULTY(C_FindObjectsInit, (CK_SESSION_HANDLE session, CK_ATTRIBUTE *template, CK_ULONG count),
+FAULTY(C_FindObjectsInit, session, (CK_SESSION_HANDLE session, CK_ATTRIBUTE *template, CK_ULONG count),
        (session, template, count))
-FAULTY(C_GenerateKey,
+FAULTY(C_GenerateKey, session,
        (CK_SESSION_HANDLE session, CK_MECHANISM *mechanism, CK_ATTRIBUTE *template, CK_ULONG count,
         CK_OBJECT_HANDLE *key),
        (session, mechanism, template, count, key))

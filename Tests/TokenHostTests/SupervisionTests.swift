@@ -260,4 +260,22 @@ import TokenHostLink
             #expect(objects.count == 1)
         }
     }
+
+    @Test func keysHiddenByALostLoginAreNotTakenForMissing() async throws {
+        let endpoint = try TestEndpoint()
+        try await endpoint.supervise { host in
+            try await host.serving()
+            #expect(await host.call(.logIn) == .success(.done))
+            #expect(await host.call(.generate(keySpecification(1))) == .success(.made(adopted: false)))
+            // The login is lost in the middle of every scan, until the order is withdrawn.
+            try endpoint.order("C_FindObjectsInit logout")
+            #expect(await host.failure(.scan(labelPrefix: ""))?.kind == .notLoggedIn)
+            try endpoint.order("")
+            guard case .success(.objects(let objects)) = await host.call(.scan(labelPrefix: "CMS MK ")) else {
+                Issue.record("no scan after the login was lost")
+                return
+            }
+            #expect(objects.count == 1)
+        }
+    }
 }

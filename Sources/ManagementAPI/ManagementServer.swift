@@ -81,6 +81,8 @@ public struct ManagementServer: Service {
             certificateChain: chain.map { .certificate($0) }, privateKey: .privateKey(key))
         tls.minimumTLSVersion = .tlsv13
         tls.trustRoots = .certificates(authority)
+        // A client that went away does not say goodbye; stopping the node should not wait for that.
+        tls.shutdownTimeout = .seconds(1)
         tls.certificateVerification = .noHostnameVerification
         do {
             _ = try NIOSSLContext(configuration: tls)

@@ -21,6 +21,8 @@ enum ClientCertificates {
         tls.minimumTLSVersion = .tlsv13
         tls.trustRoots = .certificates(authority)
         tls.certificateVerification = .fullVerification
+        // A node that hangs does not say goodbye; nobody should wait for that.
+        tls.shutdownTimeout = .milliseconds(200)
         tls.certificateChain = chain.map { .certificate($0) }
         tls.privateKey = .privateKey(key)
         do {

@@ -22,7 +22,7 @@ public struct ManagementClientConfiguration: Sendable {
     /// How long a call may take over all nodes.
     public var deadline: Duration = .seconds(60)
     /// How long a connection may take to be ready, TLS included.
-    public var connectTimeout: Duration = .seconds(3)
+    public var connectTimeout: Duration = .seconds(2)
     /// How long one node may take to answer a question before the next one is asked.
     public var questionPatience: Duration = .seconds(10)
     /// How long one node may take to carry out a change before the next one is asked.
@@ -60,7 +60,8 @@ public struct ManagementClient: Sendable {
         self.configuration = configuration
         var settings = HTTPClient.Configuration(
             tlsConfiguration: try ClientCertificates.tls(configuration), redirectConfiguration: .disallow)
-        settings.timeout.connect = TimeAmount(configuration.connectTimeout)
+        // Shutting down waits for connections that are being made, so these must not outlive the call.
+        settings.timeout.connect = TimeAmount(min(configuration.connectTimeout, configuration.deadline))
         settings.connectionPool.retryConnectionEstablishment = false
         settings.httpVersion = .http1Only
         http = HTTPClient(eventLoopGroupProvider: .singleton, configuration: settings)

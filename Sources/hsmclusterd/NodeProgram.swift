@@ -99,10 +99,9 @@ struct NodeProgram: AsyncParsableCommand {
     }
 
     private static func besideThisProgram(_ name: String) -> String {
-        var buffer = [UInt8](repeating: 0, count: Int(PATH_MAX))
-        let count = buffer.withUnsafeMutableBytes { readlink("/proc/self/exe", $0.baseAddress, $0.count) }
-        guard count > 0 else { return name }
-        let path = String(decoding: buffer[..<count], as: UTF8.self)
+        guard let resolved = realpath("/proc/self/exe", nil) else { return name }
+        defer { free(resolved) }
+        let path = String(cString: resolved)
         return path.split(separator: "/", omittingEmptySubsequences: false).dropLast().joined(separator: "/")
             + "/" + name
     }

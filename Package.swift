@@ -9,6 +9,8 @@ let lifecycle = Target.Dependency.product(name: "ServiceLifecycle", package: "sw
 let arguments = Target.Dependency.product(name: "ArgumentParser", package: "swift-argument-parser")
 let nioCore = Target.Dependency.product(name: "NIOCore", package: "swift-nio")
 let nioSSL = Target.Dependency.product(name: "NIOSSL", package: "swift-nio-ssl")
+let nioHTTP1 = Target.Dependency.product(name: "NIOHTTP1", package: "swift-nio")
+let nioPosix = Target.Dependency.product(name: "NIOPosix", package: "swift-nio")
 let asyncHTTPClient = Target.Dependency.product(name: "AsyncHTTPClient", package: "async-http-client")
 
 let package = Package(
@@ -17,6 +19,8 @@ let package = Package(
         .executable(name: "hsmclusterd", targets: ["hsmclusterd"]),
         .executable(name: "hsmtokend", targets: ["hsmtokend"]),
         .executable(name: "hsmcluster", targets: ["hsmcluster"]),
+        // A PKCS#11 module that misbehaves on command, for tests.
+        .library(name: "FaultyModule", type: .dynamic, targets: ["FaultyModule"]),
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
@@ -84,7 +88,9 @@ let package = Package(
             ]),
         .target(
             name: "ManagementClient",
-            dependencies: ["ClusterModel", "ManagementModel", asyncHTTPClient, nioCore, nioSSL]),
+            dependencies: [
+                "ClusterModel", "ManagementModel", asyncHTTPClient, nioCore, nioPosix, nioHTTP1, nioSSL,
+            ]),
         // Floor 4, programs.
         .executableTarget(
             name: "hsmclusterd",
@@ -100,6 +106,56 @@ let package = Package(
                 "ClusterModel", "ClusterConfiguration", "ManagementModel", "ManagementClient", arguments,
                 logging,
             ]),
+
+        // Test support.
+        .target(name: "SoftHSMFixture", dependencies: ["PKCS11"], path: "Tests/SoftHSMFixture"),
+        .target(name: "FaultyModule", dependencies: ["CP11Kit"], path: "Tests/FaultyModule"),
+        .target(
+            name: "ManagementFixture",
+            dependencies: ["ClusterModel", "ManagementModel", "ManagementAPI", logging, lifecycle],
+            path: "Tests/ManagementAPITests/Fixture"),
+
+        // Tests, one target a module.
+        .testTarget(name: "ClusterModelTests", dependencies: ["ClusterModel"]),
+        .testTarget(name: "WireFormatTests", dependencies: ["ClusterModel", "WireFormat"]),
+        .testTarget(name: "RaftTests", dependencies: ["ClusterModel", "Raft"], exclude: ["Scenarios"]),
+        .testTarget(name: "GossipTests", dependencies: ["ClusterModel", "WireFormat", "Gossip"]),
+        .testTarget(name: "FailoverTests", dependencies: ["ClusterModel", "Failover"]),
+        .testTarget(name: "KeyCatalogTests", dependencies: ["ClusterModel", "KeyCatalog"]),
+        .testTarget(
+            name: "NodeCoreTests", dependencies: ["ClusterModel", "Raft", "Gossip", "KeyCatalog", "NodeCore"]),
+        .testTarget(name: "ManagementModelTests", dependencies: ["ClusterModel", "ManagementModel"]),
+        .testTarget(name: "PKCS11Tests", dependencies: ["PKCS11", "SoftHSMFixture"]),
+        .testTarget(
+            name: "StorageTests",
+            dependencies: [
+                "ClusterModel", "Raft", "KeyCatalog", "Storage",
+                .product(name: "GRDB", package: "GRDB.swift"),
+            ]),
+        .testTarget(name: "ClusterTransportTests", dependencies: ["ClusterModel", "ClusterTransport"]),
+        .testTarget(
+            name: "TokenHostLinkTests", dependencies: ["ClusterModel", "WireFormat", "TokenHostLink"]),
+        .testTarget(
+            name: "ClusterConfigurationTests", dependencies: ["ClusterModel", "ClusterConfiguration"]),
+        .testTarget(name: "SystemdNotifyTests", dependencies: ["SystemdNotify", logging]),
+        .testTarget(
+            name: "TokenOperationsTests",
+            dependencies: ["ClusterModel", "PKCS11", "TokenOperations", "SoftHSMFixture"]),
+        .testTarget(
+            name: "TokenHostTests",
+            dependencies: ["ClusterModel", "WireFormat", "PKCS11", "TokenHostLink", "TokenHost", "hsmtokend"]),
+        .testTarget(
+            name: "ManagementAPITests",
+            dependencies: [
+                "ClusterModel", "ManagementModel", "ManagementAPI", "ManagementClient", "ManagementFixture",
+                logging,
+                lifecycle,
+            ], exclude: ["Fixture"]),
+        .testTarget(
+            name: "CommandLineTests",
+            dependencies: ["ClusterModel", "ManagementModel", "ManagementFixture", "hsmcluster"]),
+        .testTarget(name: "TidyTests"),
+        .testTarget(name: "ClusterTests", dependencies: ["hsmclusterd", "hsmtokend", "hsmcluster"]),
     ],
     swiftLanguageModes: [.v6]
 )

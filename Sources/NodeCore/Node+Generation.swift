@@ -269,7 +269,7 @@ extension Node {
             let since = work.minimumAt ?? moment.now
             steward?.works[key.operation]?.minimumAt = since
             let open = catalog.endpointsInService.filter { name in
-                guard !verified.contains(name), isUsable(name) else { return false }
+                guard !verified.contains(name), mayBecomeUsable(name) else { return false }
                 return steward?.copies[.init(operation: key.operation, endpoint: name)]?.wasTried != true
             }
             guard open.isEmpty || moment.now - since > settings.replicaGrace else { return }
@@ -294,5 +294,15 @@ extension Node {
         let isElsewhere = catalog.endpointsInService.contains { $0 != generated.endpoint && isUsable($0) }
         guard isElsewhere else { return }
         proposeStep(key, .discardGenerated(key.operation, identity: generated.identity))
+    }
+
+    /// True for an endpoint that this node can use, or is about to (it is being started, logged in, enrolled).
+    private func mayBecomeUsable(_ name: EndpointName) -> Bool {
+        guard !isUsable(name) else { return true }
+        switch localEndpoints[name]?.state {
+        case .starting: return true
+        case .serving: return !isAnotherToken(name) && localEndpoints[name]?.loginFailure == nil
+        case .failed, nil: return false
+        }
     }
 }

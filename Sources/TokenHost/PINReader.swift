@@ -12,17 +12,11 @@ struct PINReader {
     /// The source as configured.
     let source: PINSource
 
-    /// What identifies the source's present content without reading it: device, inode, size and time of the
-    /// last change. Nil for a source that has no such thing, or isn't there.
+    /// What identifies the source's present content without reading it. Nil for a source that has no such
+    /// thing, or isn't there.
     func fingerprint() -> [UInt64]? {
         guard let path = try? filePath() else { return nil }
-        var status = stat()
-        guard stat(path, &status) == 0 else { return nil }
-        return [
-            UInt64(status.st_dev), UInt64(status.st_ino), UInt64(bitPattern: Int64(status.st_size)),
-            UInt64(bitPattern: Int64(status.st_ctim.tv_sec)),
-            UInt64(bitPattern: Int64(status.st_ctim.tv_nsec)),
-        ]
+        return SystemFile.fingerprint(path)
     }
 
     /// The PIN as it stands in the source now.

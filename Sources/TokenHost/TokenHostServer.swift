@@ -27,7 +27,7 @@ public final class TokenHostServer {
     }
 
     private let configuration: TokenHostConfiguration
-    private let digest: UInt64
+    private let hello: TokenHostHello
     private let timing: HostTiming
     private let log: HostLog
     private let inbox: HostInbox
@@ -53,7 +53,9 @@ public final class TokenHostServer {
     ) throws {
         self.configuration = configuration
         self.timing = timing
-        digest = try configuration.digest()
+        hello = TokenHostHello(
+            process: getpid(), configurationDigest: try configuration.digest(),
+            program: SystemFile.fingerprint("/proc/self/exe"))
         log = HostLog(endpoint: configuration.endpoint.rawValue)
         inbox = try HostInbox()
         custodian = Custodian(backend: backend, timing: timing, log: log, inbox: inbox)
@@ -140,7 +142,7 @@ public final class TokenHostServer {
                     continue
                 }
                 connections[connection.number] = connection
-                _ = connection.send(.hello(TokenHostHello(process: getpid(), configurationDigest: digest)))
+                _ = connection.send(.hello(hello))
             } catch {
                 // Out of descriptors, say: the listener stays readable, so looking away saves the processor.
                 acceptAgainAt = HostInstant.now.adding(milliseconds: Int64(Self.idleTickMilliseconds))

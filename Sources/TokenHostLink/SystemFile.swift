@@ -79,6 +79,18 @@ package enum SystemFile {
         if durably { try syncDirectory(of: path) }
     }
 
+    /// What tells one content of a file from another without reading it: device, inode, size, time of the
+    /// last modification. Nil when there is no such file.
+    package static func fingerprint(_ path: String) -> [UInt64]? {
+        var status = stat()
+        guard stat(path, &status) == 0 else { return nil }
+        return [
+            UInt64(status.st_dev), UInt64(status.st_ino), UInt64(bitPattern: Int64(status.st_size)),
+            UInt64(bitPattern: Int64(status.st_mtim.tv_sec)),
+            UInt64(bitPattern: Int64(status.st_mtim.tv_nsec)),
+        ]
+    }
+
     /// The part of a path before its last slash.
     package static func directory(of path: String) -> String {
         guard let slash = path.lastIndex(of: "/") else { return "." }

@@ -16,11 +16,17 @@ package struct TokenHostHello: Hashable, Sendable, Codable {
     package var process: Int32
     /// `TokenHostConfiguration.digest()` as the sender knows it.
     package var configurationDigest: UInt64
+    /// A token host's program as a file (`SystemFile.fingerprint`), so that an upgrade is noticed.
+    package var program: [UInt64]?
     /// Puts a hello together.
-    package init(version: UInt64 = currentVersion, process: Int32, configurationDigest: UInt64) {
+    package init(
+        version: UInt64 = currentVersion, process: Int32, configurationDigest: UInt64,
+        program: [UInt64]? = nil
+    ) {
         self.version = version
         self.process = process
         self.configurationDigest = configurationDigest
+        self.program = program
     }
 }
 

@@ -61,6 +61,8 @@ public final class TokenHostSupervisor: @unchecked Sendable {
     var startsInARow = 0
     var earliestStart = SuspendingClock.now
     private var digest: UInt64 = 0
+    /// A process that outlived its node is replaced for being out of date at most once.
+    private var mayRefresh = true
     private var published: TokenHostState?
     private var stopHandlers: [@Sendable () -> Void] = []
 
@@ -231,6 +233,12 @@ public final class TokenHostSupervisor: @unchecked Sendable {
             guard hello.version == TokenHostHello.currentVersion, hello.configurationDigest == digest else {
                 return lose(link, "it serves another configuration or version", signal: SIGTERM)
             }
+            // After an upgrade the old program goes on until its node starts again.
+            let program = SystemFile.fingerprint(executablePath)
+            if link.wasAdopted, mayRefresh, let program, let old = hello.program, old != program {
+                mayRefresh = false
+                return lose(link, "it runs another version of the program", signal: SIGTERM)
+            }
             link.unansweredTicks = 0
             phase = .serving(link)
         case (.serving(let link), .reply(let id, let outcome)):
@@ -250,9 +258,10 @@ public final class TokenHostSupervisor: @unchecked Sendable {
     private func adoptState(_ state: TokenHostState, _ link: Link) {
         // A process that outlived its node has the PIN variable of that node's time; a corrected value
         // reaches only a new process.
-        if link.wasAdopted, case .environment = configuration.pinSource,
+        if link.wasAdopted, mayRefresh, case .environment = configuration.pinSource,
             case .serving(_, pin: .rejected) = state
         {
+            mayRefresh = false
             return lose(link, "its PIN variable may be out of date", signal: SIGTERM)
         }
         publish(state)

@@ -190,6 +190,35 @@ import TokenHostLink
         }
     }
 
+    @Test func upgradedProgramReplacesTheRunningProcess() async throws {
+        let endpoint = try TestEndpoint()
+        let first = Told<pid_t>()
+        try await endpoint.supervise(killHost: false) { host in
+            try await host.serving()
+            first.add(try host.process())
+        }
+        let upgraded = endpoint.folder + "/hsmtokend"
+        try FileManager.default.copyItem(atPath: try TestEndpoint.built("hsmtokend"), toPath: upgraded)
+        try await endpoint.supervise(executable: upgraded) { host in
+            try await host.serving()
+            let replacement = try host.process()
+            #expect([replacement] != first.all)
+        }
+    }
+
+    @Test func manyDeathsInARowAreSurvived() async throws {
+        let endpoint = try TestEndpoint()
+        try await endpoint.supervise { host in
+            for _ in 0..<15 {
+                try await host.serving()
+                let process = try host.process()
+                kill(process, SIGKILL)
+                try await host.replacement(of: process)
+            }
+            #expect(await host.call(.logIn) == .success(.done))
+        }
+    }
+
     @Test func frozenProcessOfAnEarlierNodeIsReplaced() async throws {
         let endpoint = try TestEndpoint()
         let first = Told<pid_t>()

@@ -104,12 +104,12 @@ final class TestEndpoint: Sendable {
 
     /// Runs `body` with a started supervisor and stops it and its token host afterwards.
     func supervise(
-        _ configuration: TokenHostConfiguration? = nil, killHost: Bool = true,
+        _ configuration: TokenHostConfiguration? = nil, executable: String? = nil, killHost: Bool = true,
         _ body: (Supervised) async throws -> Void
     ) async throws {
         let supervised = Supervised(
             try configuration ?? self.configuration(), folder: folder, log: logPath,
-            executable: try Self.built("hsmtokend"))
+            executable: try executable ?? Self.built("hsmtokend"))
         supervised.supervisor.start()
         do {
             try await body(supervised)

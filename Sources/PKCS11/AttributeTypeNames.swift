@@ -1,5 +1,5 @@
 // The names of Cryptoki's attributes, for error messages and for printing a template without its values
-// (PKCS#11 v2.40 §A). Numbers without a name are printed as numbers.
+// (PKCS#11 v2.40 appendix B). Numbers without a name are printed as numbers.
 
 extension AttributeType {
     static let names: [UInt: String] = [

@@ -1,4 +1,4 @@
-// Deriving a key from another inside the token (PKCS#11 v2.40 §5.13, C_DeriveKey).
+// Deriving a key from another inside the token (PKCS#11 v2.40 §5.14, C_DeriveKey).
 
 internal import CP11Kit
 

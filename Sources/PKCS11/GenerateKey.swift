@@ -1,4 +1,4 @@
-// Making keys inside the token (PKCS#11 v2.40 §5.13, C_GenerateKey, C_GenerateKeyPair). Whether a call that failed or
+// Making keys inside the token (PKCS#11 v2.40 §5.14, C_GenerateKey, C_GenerateKeyPair). Whether a call that failed or
 // never returned made a key can't be told from its result: look for the CKA_ID that the template carried.
 
 internal import CP11Kit

@@ -1,4 +1,4 @@
-// The names of Cryptoki's mechanisms, for the description of a token and for error messages (PKCS#11 v2.40 §A,
+// The names of Cryptoki's mechanisms, for the description of a token and for error messages (PKCS#11 v2.40 appendix B,
 // with those of version 3 that a cluster may meet). Numbers without a name are printed as numbers.
 
 extension MechanismType {

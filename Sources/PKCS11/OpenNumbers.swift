@@ -13,7 +13,7 @@ func describe(_ rawValue: UInt, name: String?, vendor: String) -> String {
     return "\(vendor)|0x" + String(rawValue & ~vendorDefined, radix: 16, uppercase: true)
 }
 
-/// A CKM_ value (PKCS#11 v2.40 §A).
+/// A CKM_ value (PKCS#11 v2.40 appendix B).
 public struct MechanismType: RawRepresentable, Hashable, Comparable, Sendable, CustomStringConvertible {
     /// The number.
     public var rawValue: UInt
@@ -62,7 +62,7 @@ extension MechanismType {
     public static let aesKeyWrap = MechanismType(0x2109)
 }
 
-/// A CKA_ value (PKCS#11 v2.40 §A).
+/// A CKA_ value (PKCS#11 v2.40 appendix B).
 public struct AttributeType: RawRepresentable, Hashable, Sendable, CustomStringConvertible {
     /// The number.
     public var rawValue: UInt
@@ -102,7 +102,7 @@ public struct ObjectClass: RawRepresentable, Hashable, Sendable, CustomStringCon
     }
 }
 
-/// A CKK_ value (PKCS#11 v2.40 §A).
+/// A CKK_ value (PKCS#11 v2.40 appendix B).
 public struct KeyType: RawRepresentable, Hashable, Sendable, CustomStringConvertible {
     /// The number.
     public var rawValue: UInt

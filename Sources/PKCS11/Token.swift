@@ -1,5 +1,5 @@
 // A token is the cryptographic device in a slot (PKCS#11 v2.40 §5.5). Login belongs to it, not to a session: all
-// sessions that this process has open on a token share one login state (§2.4), see Login.swift.
+// sessions that this process has open on a token share one login state, see Login.swift.
 
 internal import CP11Kit
 
@@ -84,7 +84,7 @@ public struct TokenInfo: Hashable, Sendable {
     }
 }
 
-/// The flags of a token (PKCS#11 v2.40 §3.2, table 3).
+/// The flags of a token (PKCS#11 v2.40 §3.2).
 public struct TokenFlags: OptionSet, Hashable, Sendable {
     /// The bits.
     public let rawValue: UInt
@@ -122,7 +122,7 @@ public struct MechanismInfo: Hashable, Sendable {
     public var flags: MechanismFlags
 }
 
-/// What a mechanism may be used for (PKCS#11 v2.40 §3.5, table 9).
+/// What a mechanism may be used for (PKCS#11 v2.40 §3.5).
 public struct MechanismFlags: OptionSet, Hashable, Sendable {
     /// The bits.
     public let rawValue: UInt

@@ -128,19 +128,20 @@ public enum TokenLookupError: Error, Hashable, Sendable, CustomStringConvertible
 }
 
 extension Module {
-    /// The one token that matches `selector`. Tokens that vanish while being looked at are passed over.
+    /// The one token that matches `selector`. A slot whose token can't be asked is passed over: trouble with one
+    /// token is none of another's. Its error is reported when nothing else matches.
     public func token(matching selector: TokenSelector) throws(TokenLookupError) -> Token {
-        let candidates: [Candidate]
+        var moduleInfo = CK_INFO()
+        let slots: [Slot]
         do {
-            candidates = try presentTokens(selector)
+            try call(.getInfo, functions.pointee.C_GetInfo) { $0(&moduleInfo) }
+            slots = try self.slots(withToken: true)
         } catch {
             throw .failed(error)
         }
-        let matching = candidates.filter(\.isMatch)
-        guard let first = matching.first else {
-            throw .notFound(
-                present: candidates.filter { $0.info.flags.contains(.isInitialized) }.map(\.info.label))
-        }
+        let answers = slots.map { ask($0, selector, moduleInfo) }
+        let matching = answers.compactMap(\.candidate).filter(\.isMatch)
+        guard let first = matching.first else { throw Self.nothingFound(answers) }
         guard matching.count == 1 else {
             throw .ambiguous(matching: matching.map { "'\($0.info.label)' (serial \($0.info.serialNumber))" })
         }
@@ -153,26 +154,34 @@ extension Module {
         var isMatch: Bool
     }
 
-    private func presentTokens(_ selector: TokenSelector) throws(PKCS11Error) -> [Candidate] {
-        var moduleInfo = CK_INFO()
-        try call(.getInfo, functions.pointee.C_GetInfo) { $0(&moduleInfo) }
-        var candidates: [Candidate] = []
-        for slot in try slots(withToken: true) {
-            guard let slotInfo = try unlessGone({ () throws(PKCS11Error) in try slot.rawInfo() }),
-                let tokenInfo = try unlessGone({ () throws(PKCS11Error) in try slot.token.rawInfo() })
-            else { continue }
-            let isMatch = selector.matches(
-                module: moduleInfo, slot: slot, slotInfo: slotInfo, tokenInfo: tokenInfo)
-            candidates.append(Candidate(token: slot.token, info: TokenInfo(tokenInfo), isMatch: isMatch))
+    private enum Answer {
+        case candidate(Candidate)
+        case gone
+        case failed(PKCS11Error)
+
+        var candidate: Candidate? {
+            guard case .candidate(let candidate) = self else { return nil }
+            return candidate
         }
-        return candidates
     }
 
-    private func unlessGone<Info>(_ read: () throws(PKCS11Error) -> Info) throws(PKCS11Error) -> Info? {
+    private func ask(_ slot: Slot, _ selector: TokenSelector, _ moduleInfo: CK_INFO) -> Answer {
         do {
-            return try read()
-        } catch  where [.tokenNotPresent, .tokenNotRecognized, .deviceRemoved].contains(error.returnValue) {
-            return nil
+            let (slotInfo, tokenInfo) = (try slot.rawInfo(), try slot.token.rawInfo())
+            let isMatch = selector.matches(
+                module: moduleInfo, slot: slot, slotInfo: slotInfo, tokenInfo: tokenInfo)
+            return .candidate(Candidate(token: slot.token, info: TokenInfo(tokenInfo), isMatch: isMatch))
+        } catch {
+            switch error.returnValue {
+            case .tokenNotPresent, .tokenNotRecognized, .deviceRemoved: return .gone
+            default: return .failed(error)
+            }
         }
+    }
+
+    private static func nothingFound(_ answers: [Answer]) -> TokenLookupError {
+        for case .failed(let error) in answers { return .failed(error) }
+        let initialized = answers.compactMap(\.candidate).filter { $0.info.flags.contains(.isInitialized) }
+        return .notFound(present: initialized.map(\.info.label))
     }
 }

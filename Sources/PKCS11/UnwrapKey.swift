@@ -1,4 +1,4 @@
-// Bringing a wrapped key into a token (PKCS#11 v2.40 §5.13, C_UnwrapKey).
+// Bringing a wrapped key into a token (PKCS#11 v2.40 §5.14, C_UnwrapKey).
 
 internal import CP11Kit
 

@@ -1,4 +1,4 @@
-// Taking a key out of a token under another key (PKCS#11 v2.40 §5.13, C_WrapKey). The answer is ciphertext.
+// Taking a key out of a token under another key (PKCS#11 v2.40 §5.14, C_WrapKey). The answer is ciphertext.
 
 internal import CP11Kit
 

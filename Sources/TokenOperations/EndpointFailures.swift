@@ -10,7 +10,8 @@ extension EndpointFailure {
         let kind: Kind
         let advice: String
         switch error.returnValue {
-        case .pinIncorrect, .pinInvalid, .pinLengthRange, .pinExpired, .pinLocked, .userPINNotInitialized:
+        // Not CKR_USER_PIN_NOT_INITIALIZED: it says nothing about this PIN.
+        case .pinIncorrect, .pinInvalid, .pinLengthRange, .pinExpired, .pinLocked:
             kind = .credentialRejected
             advice = "correct the PIN at its source, then allow one more try"
         case .userNotLoggedIn:

@@ -1,6 +1,6 @@
 // Proving which key an object is without giving it away. CKA_CHECK_VALUE is not used: it is optional, and SoftHSM
 // leaves it empty on an unwrapped key. Instead the token computes
-//   - the check value: the first three bytes of the encryption of a zero block (PKCS#11 v2.40, §2.8.5 and others);
+//   - the check value: the first three bytes of the encryption of a zero block (PKCS#11 v2.40 mechanisms, secret key objects);
 //   - a probe: from the challenge the token derives a key that never leaves it, and encrypts a zero block with that.
 // The derived key is an AES key also for a triple DES master: AES has no parity bits, so the answer can't depend on how a
 // token sets them.

@@ -12,7 +12,7 @@ public import PKCS11
 public final class TokenOperator {
     let token: Token
     var session: Session
-    private let requiresLogin: Bool
+    private var lastInfo: TokenInfo?
     /// The length of a transport key yet to be made; tests save time with a shorter one.
     var transportKeyBits = TransportKeyLimits.preferredBits
 
@@ -20,7 +20,8 @@ public final class TokenOperator {
     public init(token: Token) throws(EndpointFailure) {
         do {
             self.token = token
-            requiresLogin = try token.info().flags.contains(.requiresLogin)
+            // Whether the token can be used is for C_OpenSession to say; see `info()`.
+            lastInfo = try? token.info()
             session = try token.openSession(readWrite: true)
         } catch {
             throw EndpointFailure(error, during: "open a session")
@@ -29,7 +30,7 @@ public final class TokenOperator {
 
     /// True when the token counts this session as logged in, or asks for no login.
     public func isLoggedIn() throws(EndpointFailure) -> Bool {
-        guard requiresLogin else { return true }
+        if let lastInfo, !lastInfo.flags.contains(.requiresLogin) { return true }
         do {
             return try session.info().loggedIn == .user
         } catch {
@@ -94,10 +95,25 @@ public final class TokenOperator {
 
     /// The token as it describes itself, with its mechanisms in ascending order.
     private func inspect() throws -> TokenDescription {
-        let info = try token.info()
+        let info = try info()
         return TokenDescription(
             label: info.label, serialNumber: info.serialNumber, manufacturer: info.manufacturer,
             model: info.model, mechanisms: try token.mechanisms().map { UInt64($0.rawValue) }.sorted(),
             isLoggedIn: try isLoggedIn())
+    }
+
+    /// What the token says of itself, or has said earlier. SoftHSM reads this from a file that every login, of any
+    /// process, writes anew; whoever reads it in that instant gets CKR_GENERAL_ERROR from then on, although
+    /// the token works. So a token that still makes random numbers counts as present.
+    private func info() throws -> TokenInfo {
+        do {
+            let info = try token.info()
+            lastInfo = info
+            return info
+        } catch {
+            guard error.returnValue == .generalError, let lastInfo else { throw error }
+            _ = try session.randomBytes(1)
+            return lastInfo
+        }
     }
 }

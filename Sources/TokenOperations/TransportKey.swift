@@ -45,7 +45,7 @@ extension TokenOperator {
         }
     }
 
-    // Read from the private objects: an RSA private key object shows modulus and exponent (§2.1.3), and only
+    // Read from the private objects: an RSA private key object shows modulus and exponent (PKCS#11 v2.40 mechanisms, §2.1.3), and only
     // a pair whose private half is here is of use.
     private func publicHalves() throws -> [TransportPublicKey] {
         try privateTransportKeys().compactMap { key -> TransportPublicKey? in

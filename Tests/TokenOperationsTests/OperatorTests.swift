@@ -124,4 +124,24 @@ import TokenOperations
             identity: key.identity, algorithm: .aes128, challenge: Bench.challenge)
         #expect(bench.failure(of: verify)?.kind == .keyNotFound)
     }
+
+    @Test func operatorsInSeveralThreadsShareAToken() async throws {
+        let bench = try Bench()
+        let token = bench.token
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            for number in UInt8(1)...4 {
+                group.addTask {
+                    let endpoint = try TokenOperator(token: token)
+                    let key = specification(.aes256, number: number)
+                    #expect(try endpoint.perform(.generate(key)) == .made(adopted: false))
+                    #expect(try endpoint.perform(.generate(key)) == .made(adopted: true))
+                    let verify = EndpointRequest.verify(
+                        identity: key.identity, algorithm: .aes256, challenge: Bench.challenge)
+                    #expect(try endpoint.perform(verify) == endpoint.perform(verify))
+                }
+            }
+            try await group.waitForAll()
+        }
+        #expect(Set(try bench.scan("CMS MK").map(\.identity)).count == 4)
+    }
 }

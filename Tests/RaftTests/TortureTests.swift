@@ -37,6 +37,7 @@ struct TortureTests {
         #expect(coverage.snapshotsInstalled > 10)
         #expect(coverage.configurations > 10)
         #expect(coverage.transfers > 10)
+        #expect(coverage.pauses > 10)
     }
 
     @Test func aSeedDecidesTheWholeRun() {

@@ -180,6 +180,13 @@ final class SimulatedCluster {
         step(id, .snapshotInstalled(metadata))
     }
 
+    /// Gives a waiting snapshot up.
+    func failInstall(_ id: NodeID) {
+        guard let metadata = nodes[id]?.installing else { return }
+        nodes[id]?.installing = nil
+        step(id, .snapshotInstallFailed(metadata))
+    }
+
     /// Takes a snapshot of what the node has applied.
     func takeSnapshot(_ id: NodeID) {
         guard let node = nodes[id], let consensus = node.consensus, node.installing == nil,

@@ -1,8 +1,8 @@
 // A cluster under random attack, wholly decided by one seed: messages are lost, delayed, repeated and
-// reordered; links are cut one way or both; nodes crash and forget what was not synced; disks lag; voters
-// come and go. The rates are themselves drawn from the seed, so that some runs are stormy in one respect only
-// (swarm testing: Groce et al., ISSTA 2012). Afterwards everything heals, and the cluster must agree and go
-// on.
+// reordered; links are cut one way or both; nodes stop for a while, or crash and forget what was not synced;
+// disks lag; voters come and go. The rates are themselves drawn from the seed, so that some runs are stormy
+// in one respect only (swarm testing: Groce et al., ISSTA 2012). Afterwards everything heals, and the cluster
+// must agree and go on.
 
 import ClusterModel
 
@@ -17,6 +17,7 @@ final class Torture {
         var crash = 0.0
         var diskLag = 0.0
         var cut = 0.0
+        var pause = 0.0
         var snapshot = 0.0
         var transfer = 0.0
         var configuration = 0.0
@@ -34,6 +35,7 @@ final class Torture {
         var snapshotsInstalled = 0
         var configurations = 0
         var transfers = 0
+        var pauses = 0
 
         mutating func add(_ other: Coverage) {
             elections += other.elections
@@ -44,6 +46,7 @@ final class Torture {
             snapshotsInstalled += other.snapshotsInstalled
             configurations += other.configurations
             transfers += other.transfers
+            pauses += other.pauses
         }
     }
 
@@ -54,6 +57,9 @@ final class Torture {
     private var now = 0
     private var onTheWay: [(due: Int, packet: Packet)] = []
     private var nextToken: UInt64 = 1
+    /// Processes that are stopped, and until when. They neither tick nor receive nor write; the world goes
+    /// on.
+    private var stopped: [NodeID: Int] = [:]
 
     init(seed: UInt64) {
         var random = SeededGenerator(seed: seed)
@@ -77,9 +83,10 @@ final class Torture {
         rates.crash = rate(0.02, in: 0.6)
         rates.diskLag = rate(0.9, in: 0.6)
         rates.cut = rate(0.05, in: 0.6)
+        rates.pause = rate(0.02, in: 0.5)
         rates.snapshot = rate(0.05, in: 0.6)
         rates.transfer = rate(0.03, in: 0.4)
-        rates.configuration = rate(0.05, in: 0.4)
+        rates.configuration = rate(0.25, in: 0.4)
         rates.proposal = 0.05 + rate(0.6, in: 0.8)
         rates.read = rate(0.3, in: 0.7)
         self.rates = rates
@@ -117,11 +124,28 @@ final class Torture {
 
     private func oneTick() {
         now += 1
-        for id in cluster.ids where !chance(0.05) { cluster.step(id, .tick) }
+        stopAndWake()
+        for id in cluster.ids where stopped[id] == nil && !chance(0.05) { cluster.step(id, .tick) }
         disturb()
         useCluster()
         syncDisks()
         moveMessages()
+    }
+
+    /// A process that wakes acts on what it believes before anybody can tell it better.
+    private func stopAndWake() {
+        for id in cluster.ids {
+            if let until = stopped[id] {
+                guard until <= now else { continue }
+                stopped[id] = nil
+                nextToken += 1
+                cluster.step(id, .readRequested(token: nextToken))
+                cluster.step(id, .proposed(Array("\(nextToken)".utf8), token: nextToken))
+            } else if chance(rates.pause) {
+                coverage.pauses += 1
+                stopped[id] = now + Int.random(in: 5...40, using: &random)
+            }
+        }
     }
 
     private func disturb() {
@@ -130,9 +154,10 @@ final class Torture {
                 if chance(0.1) { cluster.start(id) }
             } else if chance(rates.crash) {
                 coverage.crashes += 1
+                stopped[id] = nil
                 cluster.crash(id, forgetting: Int.random(in: 0...3, using: &random))
             }
-            if chance(rates.snapshot) { cluster.takeSnapshot(id) }
+            if stopped[id] == nil, chance(rates.snapshot) { cluster.takeSnapshot(id) }
         }
         guard chance(rates.cut) else { return }
         if chance(0.4) { return cluster.heal() }
@@ -149,6 +174,7 @@ final class Torture {
     private func useCluster() {
         guard let id = cluster.ids.randomElement(using: &random) else { return }
         let target = cluster.leaders.randomElement(using: &random)?.id ?? id
+        guard stopped[target] == nil else { return }
         nextToken += 1
         if chance(rates.proposal) {
             cluster.step(target, .proposed(Array("\(nextToken)".utf8), token: nextToken))
@@ -179,10 +205,10 @@ final class Torture {
     }
 
     private func syncDisks() {
-        for id in cluster.ids where rates.diskLag > 0 && !chance(rates.diskLag) {
+        for id in cluster.ids where rates.diskLag > 0 && stopped[id] == nil && !chance(rates.diskLag) {
             while !chance(0.3), cluster.syncOne(id, isReported: chance(0.7)) {}
             if chance(0.5) { cluster.reportSynced(id) }
-            cluster.install(id)
+            if chance(0.2) { cluster.install(id) } else if chance(0.05) { cluster.failInstall(id) }
         }
     }
 
@@ -192,8 +218,12 @@ final class Torture {
         let due = onTheWay.filter { $0.due <= now }
         onTheWay.removeAll { $0.due <= now }
         for (_, packet) in due {
-            cluster.deliver(packet)
-            accept()
+            if let until = stopped[packet.to] {
+                onTheWay.append((until, packet))
+            } else {
+                cluster.deliver(packet)
+                accept()
+            }
         }
     }
 
@@ -216,6 +246,7 @@ final class Torture {
         cluster.heal()
         for (_, packet) in onTheWay { cluster.network.append(packet) }
         onTheWay.removeAll()
+        stopped.removeAll()
         for id in cluster.ids {
             cluster.nodes[id]?.isDiskHeld = false
             cluster.start(id)

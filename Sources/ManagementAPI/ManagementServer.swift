@@ -55,9 +55,23 @@ public struct ManagementServer: Service {
     }
 
     /// Serves until the task is cancelled or the surrounding service group shuts down gracefully; requests
-    /// under way are then finished. Throws when the address cannot be listened on.
+    /// under way are finished in both cases. Throws when the address cannot be listened on.
+    ///
+    /// The serving task itself is never cancelled: NIO stops the process when a connection that has just been
+    /// accepted is dropped by a cancelled task ("Deinited NIOAsyncWriter", apple/swift-nio #3481).
     public func run() async throws {
-        try await application.run()
+        let group = ServiceGroup(
+            configuration: ServiceGroupConfiguration(services: [application], logger: application.logger))
+        let serving = Task { try await group.run() }
+        try await withTaskCancellationHandler {
+            try await withGracefulShutdownHandler {
+                try await serving.value
+            } onGracefulShutdown: {
+                Task { await group.triggerGracefulShutdown() }
+            }
+        } onCancel: {
+            Task { await group.triggerGracefulShutdown() }
+        }
     }
 
     private static func tls(

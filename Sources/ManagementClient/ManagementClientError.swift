@@ -118,6 +118,11 @@ extension ManagementClientError {
                     mayHaveArrived && requestID != nil
                         ? "Ask again with the same request id." : "Check the nodes, or allow more time.")
             }
+            if mayHaveArrived, requestID != nil {
+                return make(
+                    .unreachable, "The connection broke before the answer",
+                    "Ask again with the same request id.")
+            }
             return make(
                 .unreachable, "No node can be reached",
                 "Check that the nodes run, and their addresses in the configuration.")

@@ -6,7 +6,7 @@ import ManagementFixture
 import ManagementModel
 import Testing
 
-@Suite struct AnswerTests {
+@Suite(.serialized) struct AnswerTests {
     @Test func statusShowsNodesEndpointsAndTheActiveKey() async throws {
         try await CommandLine.with(ScriptedCluster()) { line in
             #expect(try await line.run("keystore", "add", "HSM Keystore").status == 0)

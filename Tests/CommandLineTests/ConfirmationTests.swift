@@ -5,7 +5,7 @@ import Foundation
 import ManagementFixture
 import Testing
 
-@Suite struct ConfirmationTests {
+@Suite(.serialized) struct ConfirmationTests {
     @Test func withoutATerminalNothingIsGeneratedUnlessTheCallerInsists() async throws {
         let cluster = ScriptedCluster()
         try await CommandLine.with(cluster) { line in

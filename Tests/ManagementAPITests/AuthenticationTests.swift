@@ -7,7 +7,7 @@ import ManagementFixture
 import ManagementModel
 import Testing
 
-@Suite struct AuthenticationTests {
+@Suite(.serialized) struct AuthenticationTests {
     private func refusedBeforeHTTP(_ answer: CurlAnswer) -> Bool {
         answer.status == 0 && answer.exitStatus != 0
     }

@@ -7,7 +7,7 @@ import ManagementFixture
 import ManagementModel
 import Testing
 
-@Suite struct ClientTests {
+@Suite(.serialized) struct ClientTests {
     private func configuration(_ nodes: [String], _ certificate: TestCertificate)
         -> ManagementClientConfiguration
     {
@@ -60,7 +60,7 @@ import Testing
         try await RunningServer.with(cluster) { server, certificates in
             for first in ["https://127.0.0.1:1", silent.url, closing.url, plain.url] {
                 var configuration = configuration([first, server.url], certificates.client)
-                configuration.connectTimeout = .milliseconds(500)
+                configuration.connectTimeout = .seconds(first == silent.url ? 3 : 30)
                 let status = try await ManagementClient.with(configuration) {
                     client throws(ManagementClientError) in try await client.status()
                 }
@@ -109,8 +109,11 @@ import Testing
         let cluster = ScriptedCluster()
         await cluster.follow(.failTimes(3, ManagementError(.noLeader, detail: "Election.")))
         try await RunningServer.with(cluster) { server, certificates in
-            let keys = try await ManagementClient.with(configuration([server.url], certificates.client)) {
-                client throws(ManagementClientError) in try await client.masterKeys()
+            var configuration = configuration([server.url], certificates.client)
+            configuration.electionPatience = .seconds(60)
+            let keys = try await ManagementClient.with(configuration) {
+                client throws(ManagementClientError) in
+                try await client.masterKeys()
             }
             #expect(keys.isEmpty)
             #expect(await cluster.calls == 4)
@@ -138,19 +141,38 @@ import Testing
     @Test func aNodeKilledInTheMiddleIsFollowedByTheNextWithTheSameRequestID() async throws {
         let (first, second) = (ScriptedCluster(node: NodeID(1)), ScriptedCluster(node: NodeID(2)))
         await first.follow(.hang)
-        let certificates = try await TestCertificates.shared.value
-        let one = try await RunningServer(first, certificates.node)
-        try await RunningServer.with(second) { two, _ in
-            let configuration = configuration([one.url, two.url], certificates.client)
-            async let key = ManagementClient.with(configuration) { client throws(ManagementClientError) in
+        try await RunningServer.with(first) { one, certificates in
+            let proxy = try CuttableProxy(target: one.port)
+            try await RunningServer.with(second) { two, _ in
+                let configuration = configuration([proxy.url, two.url], certificates.client)
+                async let key = ManagementClient.with(configuration) { client throws(ManagementClientError) in
+                    try await client.generateMasterKey(GenerateMasterKey(algorithm: .aes256), requestID: id)
+                }
+                await first.waitUntilHanging()
+                proxy.cut()
+                let made = try await key
+                #expect(made.requestID == id)
+                #expect(await second.requestIDs == [id])
+            }
+            await first.release()
+        }
+    }
+
+    @Test func aChangeWhoseOnlyNodeIsKilledMayHaveArrived() async throws {
+        let cluster = ScriptedCluster()
+        await cluster.follow(.hang)
+        try await RunningServer.with(cluster) { server, certificates in
+            let proxy = try CuttableProxy(target: server.port)
+            let configuration = configuration([proxy.url], certificates.client)
+            async let error = failure(configuration) { client throws(ManagementClientError) in
                 try await client.generateMasterKey(GenerateMasterKey(algorithm: .aes256), requestID: id)
             }
-            for _ in 0..<500 where await first.hanging == 0 { try await Task.sleep(for: .milliseconds(20)) }
-            let killing = Task { await one.kill() }
-            #expect(try await key.requestID == id)
-            #expect(await second.requestIDs == [id])
-            await first.release()
-            await killing.value
+            await cluster.waitUntilHanging()
+            proxy.cut()
+            let found = await error
+            #expect(found?.kind == .unreachable)
+            #expect(found?.mayHaveArrived == true && found?.requestID == id)
+            await cluster.release()
         }
     }
 
@@ -183,7 +205,7 @@ import Testing
         await cluster.follow(.hang)
         try await RunningServer.with(cluster) { server, certificates in
             var configuration = configuration([server.url], certificates.client)
-            configuration.deadline = .milliseconds(800)
+            configuration.deadline = .seconds(6)
             let error = await failure(configuration) { client throws(ManagementClientError) in
                 try await client.generateMasterKey(GenerateMasterKey(algorithm: .aes256), requestID: id)
             }

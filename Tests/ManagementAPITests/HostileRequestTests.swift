@@ -5,7 +5,7 @@ import ManagementFixture
 import ManagementModel
 import Testing
 
-@Suite struct HostileRequestTests {
+@Suite(.serialized) struct HostileRequestTests {
     static let bodies: [(String, String)] = [
         ("", "not JSON"), ("{", "not JSON"), ("nonsense", "not JSON"), ("\u{0}\u{1}", "not JSON"),
         ("[]", "object"), ("7", "object"), ("null", "object"), ("\"aes256\"", "object"),

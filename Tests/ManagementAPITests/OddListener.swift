@@ -14,20 +14,11 @@ final class OddListener: Sendable {
     var url: String { "https://127.0.0.1:\(port)" }
 
     init(_ manner: Manner) throws {
-        let listening = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
-        descriptor = listening
-        var address = sockaddr_in()
-        address.sin_family = sa_family_t(AF_INET)
-        address.sin_addr.s_addr = inet_addr("127.0.0.1")
-        var length = socklen_t(MemoryLayout<sockaddr_in>.size)
-        let bound = withUnsafeMutablePointer(to: &address) { pointer in
-            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { generic in
-                bind(listening, generic, length) == 0 && listen(listening, 16) == 0
-                    && getsockname(listening, generic, &length) == 0
-            }
+        guard let (listening, port) = LoopbackSocket.listen() else {
+            throw CommandError(text: "no port is free")
         }
-        port = Int(UInt16(bigEndian: address.sin_port))
-        guard bound else { throw CommandError(text: "no port can be listened on") }
+        descriptor = listening
+        self.port = port
         // A silent listener accepts nothing: the kernel completes the connection and that is all.
         guard manner != .silent else { return }
         Thread.detachNewThread {

@@ -5,7 +5,7 @@ import ManagementFixture
 import ManagementModel
 import Testing
 
-@Suite struct RouteTests {
+@Suite(.serialized) struct RouteTests {
     @Test func statusIsTheServicesOwn() async throws {
         let cluster = ScriptedCluster()
         try await RunningServer.with(cluster) { server, certificates in

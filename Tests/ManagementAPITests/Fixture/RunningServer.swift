@@ -15,9 +15,10 @@ public final class RunningServer: Sendable {
     /// `https://127.0.0.1:port`.
     public var url: String { "https://127.0.0.1:\(port)" }
 
-    /// Starts a server for the cluster `local` and waits until it listens.
+    /// Starts a server for the cluster `local` and waits until it listens; `isAlone` runs it outside a
+    /// service group, so that only `cancel` stops it.
     public init(
-        _ service: any ClusterService, _ certificate: TestCertificate,
+        _ service: any ClusterService, _ certificate: TestCertificate, isAlone: Bool = false,
         adjust: (inout ManagementServerConfiguration) -> Void = { _ in }
     ) async throws {
         var configuration = ManagementServerConfiguration(
@@ -35,7 +36,7 @@ public final class RunningServer: Sendable {
         let group = ServiceGroup(configuration: .init(services: [server], logger: logger))
         task = Task {
             defer { continuation.finish() }
-            try await group.run()
+            if isAlone { try await server.run() } else { try await group.run() }
         }
         self.group = group
         var found: Int?
@@ -53,8 +54,8 @@ public final class RunningServer: Sendable {
         try await task.value
     }
 
-    /// Cuts every connection, as a killed node would.
-    public func kill() async {
+    /// Cancels the task that serves, and waits for the end.
+    public func cancel() async {
         task.cancel()
         _ = await task.result
     }
@@ -69,7 +70,7 @@ public final class RunningServer: Sendable {
         do {
             try await body(server, certificates)
         } catch {
-            await server.kill()
+            await server.cancel()
             throw error
         }
         try await server.stop()

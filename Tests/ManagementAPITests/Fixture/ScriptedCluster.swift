@@ -20,6 +20,7 @@ public actor ScriptedCluster: ClusterService {
 
     private var script = Script.answer
     private var waiters: [CheckedContinuation<Void, Never>] = []
+    private var watchers: [CheckedContinuation<Void, Never>] = []
     private var stores: [KeyStoreStatus] = []
     private var keys: [MasterKeyStatus] = []
     private var requests: [RequestID: GenerateMasterKey] = [:]
@@ -46,8 +47,18 @@ public actor ScriptedCluster: ClusterService {
         waiters = []
     }
 
-    /// The number of calls that hang.
-    public var hanging: Int { waiters.count }
+    /// Returns once a call hangs.
+    public func waitUntilHanging() async {
+        while waiters.isEmpty { await withCheckedContinuation { watchers.append($0) } }
+    }
+
+    private func hang() async {
+        await withCheckedContinuation { continuation in
+            waiters.append(continuation)
+            for watcher in watchers { watcher.resume() }
+            watchers = []
+        }
+    }
 
     private func act() async throws(ManagementError) {
         calls += 1
@@ -57,7 +68,7 @@ public actor ScriptedCluster: ClusterService {
         case .failTimes(let times, let error):
             script = times > 1 ? .failTimes(times - 1, error) : .answer
             throw error
-        case .hang: await withCheckedContinuation { waiters.append($0) }
+        case .hang: await hang()
         }
     }
 
@@ -76,7 +87,7 @@ public actor ScriptedCluster: ClusterService {
     /// Always answers; a script that hangs makes even this hang.
     public func status() async -> ClusterStatus {
         calls += 1
-        if case .hang = script { await withCheckedContinuation { waiters.append($0) } }
+        if case .hang = script { await hang() }
         return ClusterStatus(
             cluster: "local", node: node, quorum: true, leader: NodeID(2), term: Term(7),
             commitIndex: LogIndex(42), appliedIndex: LogIndex(41),

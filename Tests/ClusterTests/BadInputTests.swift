@@ -68,12 +68,13 @@ extension ClusterScenarios {
                     }
                     // Neither a new process nor a new leader nor time makes it worth another try.
                     try await cluster.kill("tokenhost", "hsm-c")
-                    try await cluster.kill("node", "1")
-                    try await cluster.start("node", "1")
-                    try await cluster.newLeader()
+                    let leader = try await cluster.newLeader()
+                    try await cluster.kill("node", "\(leader)")
+                    try await cluster.newLeader(otherThan: leader)
+                    try await cluster.start("node", "\(leader)")
                     try await Task.sleep(for: .seconds(4))
-                    #expect((1...3).map(logins).allSatisfy { $0 <= 1 })
-                    #expect((1...3).map(logins).reduce(0, +) >= 1)
+                    // Once in the whole cluster: three nodes with the same wrong PIN would lock many a token.
+                    #expect((1...3).map(logins).reduce(0, +) == 1)
                     #expect(try await cluster.status().state(of: "hsm-c") == "credential error")
                     #expect(try await cluster.key("CMS MK 4099").verified == ["hsm-a", "hsm-b"])
 

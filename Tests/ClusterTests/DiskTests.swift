@@ -18,9 +18,16 @@ extension ClusterScenarios {
             }
         }
 
-        @Test func readOnlyDiskStopsOneNodeAndNotTheCluster() async throws {
+        @Test func nodeOnAReadOnlyDiskRefusesToStartAndSaysWhy() async throws {
             try await withSmallDisk { cluster, disk, leader in
+                try await cluster.kill("node", "\(leader)")
                 try await disk.remount("ro")
+                let error = await #expect(throws: CommandError.self) {
+                    try await cluster.start("node", "\(leader)")
+                }
+                #expect(
+                    error?.description.contains("Read-only file system") == true,
+                    "\(error?.description ?? "")")
                 try await expectTheOthersGoOn(cluster, without: leader)
 
                 try await disk.remount("rw")

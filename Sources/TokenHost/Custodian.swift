@@ -144,6 +144,8 @@ final class Custodian: Sendable {
         var description: TokenDescription?
         /// A login once succeeded, so a lost one is restored.
         var wantsLogin = false
+        /// Why a fresh process shall take over once the present duty is answered.
+        var restartReason: String?
     }
 
     private enum Duty {
@@ -179,6 +181,10 @@ final class Custodian: Sendable {
             case nil: break
             }
             shared.change { $0.busySince = nil }
+            if let reason = watch.restartReason {
+                watch.restartReason = nil
+                inbox.post(.restartWanted(reason: reason))
+            }
         }
     }
 
@@ -256,6 +262,11 @@ final class Custodian: Sendable {
             if !FailureMeaning.isAlreadyLoggedIn(error) {
                 shared.change { $0.isLoggedIn = false }
                 if error.kind == .credentialRejected { log.line(error.detail) }
+                // Some modules keep what they once misread until they are unloaded: SoftHSM does when another
+                // process rewrites the token's file under its eyes. Nobody is logged in, so nothing is lost.
+                if FailureMeaning.needsFreshModule(error) {
+                    watch.restartReason = "the login failed: \(error.detail)"
+                }
                 throw error
             }
         }

@@ -60,6 +60,11 @@ enum FailureMeaning {
             ])
     }
 
+    /// A login failed for a reason that a freshly loaded module may not have.
+    static func needsFreshModule(_ failure: EndpointFailure) -> Bool {
+        isDeviceTrouble(failure) || has(failure, [.userPINNotInitialized, .tokenNotRecognized])
+    }
+
     /// Somebody in this process has logged in already: as good as success.
     static func isAlreadyLoggedIn(_ failure: EndpointFailure) -> Bool {
         has(failure, [.userAlreadyLoggedIn])

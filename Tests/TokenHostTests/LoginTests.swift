@@ -98,9 +98,10 @@ import TokenHostLink
         try await endpoint.supervise { host in
             try await host.serving()
             #expect(await host.failure(.logIn)?.returnValue == 0x30)
-            try await host.pin(.untried)
             try endpoint.order("")
-            #expect(await host.call(.logIn) == .success(.done))
+            // A fresh process takes over, since some modules stay broken until they are unloaded.
+            try await eventually("the login succeeds") { await host.call(.logIn) == .success(.done) }
+            try await host.pin(.accepted)
         }
     }
 

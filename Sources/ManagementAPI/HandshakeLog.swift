@@ -3,7 +3,6 @@
 
 import Logging
 import NIOCore
-import NIOHTTPTypes
 import NIOSSL
 import Synchronization
 
@@ -38,7 +37,8 @@ final class HandshakeLog: Sendable {
 
 /// Sees the errors that the TLS handler passes up one connection's pipeline.
 final class HandshakeFailureHandler: ChannelInboundHandler, RemovableChannelHandler {
-    typealias InboundIn = HTTPRequestPart
+    // It reads nothing, whatever passes.
+    typealias InboundIn = Never
 
     private let log: HandshakeLog
 

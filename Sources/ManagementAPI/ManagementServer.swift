@@ -32,7 +32,7 @@ public struct ManagementServer: Service {
         router.add(middleware: ProblemMiddleware(cluster: configuration.cluster, logger: logger))
         Routes(
             service: service, gate: CallGate(limit: configuration.maximumCalls),
-            deadline: configuration.requestDeadline
+            statusGate: CallGate(limit: configuration.maximumCalls), deadline: configuration.requestDeadline
         ).add(to: router)
         let http = HTTPServerBuilder.http1(
             configuration: HTTP1Channel.Configuration(

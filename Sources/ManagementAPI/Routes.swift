@@ -8,6 +8,8 @@ import ManagementModel
 struct Routes: Sendable {
     let service: any ClusterService
     let gate: CallGate
+    /// A gate of its own: an operator has to see the status just when everything else hangs.
+    let statusGate: CallGate
     let deadline: Duration
 
     typealias Handler = @Sendable (Request, ManagementContext) async throws -> Response
@@ -48,7 +50,9 @@ struct Routes: Sendable {
     private func status(_ request: Request, _ context: ManagementContext) async throws -> Response {
         let service = service
         return try JSONResponse.make(
-            try await read { () async throws(ManagementError) in await service.status() })
+            try await read(through: statusGate) { () async throws(ManagementError) in
+                await service.status()
+            })
     }
 
     private func endpoints(_ request: Request, _ context: ManagementContext) async throws -> Response {
@@ -123,11 +127,12 @@ struct Routes: Sendable {
     }
 
     private func read<Value: Sendable>(
+        through gate: CallGate? = nil,
         _ call: @escaping @Sendable () async throws(ManagementError) -> Value
     ) async throws -> Value {
         let expired = ManagementError(
             .timeout, detail: "The cluster did not answer within \(deadline).", whatToDo: "Try again.")
-        return try await gate.run(deadline: deadline, expired: expired, call)
+        return try await (gate ?? self.gate).run(deadline: deadline, expired: expired, call)
     }
 
     /// Runs a call that changes something; every answer, errors included, names the request.

@@ -15,8 +15,11 @@ struct HSMCluster: AsyncParsableCommand {
             else $HSMCLUSTER_CONFIG, else ~/.config/hsmcluster/client.yaml, else /etc/hsmcluster/client.yaml:
 
               cluster: local
-              nodes: ["https://127.0.0.1:7201", "https://127.0.0.1:7202"]
-              tls: { authority: ca/ca.pem, certificate: client/admin.pem, key: client/admin.key }
+              nodes: ["https://10.0.0.1:7201", "https://10.0.0.2:7201"]
+              tls:
+                authority: ca.pem
+                certificate: admin.pem
+                key: admin.key
 
             Examples:
               hsmcluster status

@@ -46,7 +46,7 @@ struct MasterKey: AsyncParsableCommand {
 
                 Examples:
                   hsmcluster masterkey generate --algorithm aes256
-                  hsmcluster masterkey generate --algorithm aes256 --yes --comment "second factory"
+                  hsmcluster masterkey generate --algorithm aes256 --comment "new cards"
                   hsmcluster masterkey generate --algorithm aes256 --yes \\
                     --request-id 8e03978e-40d5-43e8-bc93-6894a57f9324
                 """)

@@ -57,6 +57,9 @@ import Testing
             }
             #expect(codes == [.timeout, .timeout, .busy, .busy])
             #expect(await cluster.calls == 2)
+            await cluster.follow(.answer)
+            let view = try await Curl.call(server.url + "/v1/status", certificates.client)
+            #expect(view.problem?.code != .busy)
             await cluster.release()
             var status = 0
             for _ in 0..<200 where status != 200 {

@@ -15,7 +15,7 @@ public struct ClientConfiguration: Hashable, Sendable {
         try parse(try ConfigurationFile.text(of: file), file: file)
     }
 
-    /// Reads a configuration's text. `file` names it in errors, and relative paths are relative to its folder.
+    /// Reads a configuration's text. `file` names it in errors; paths are relative to its folder.
     public static func parse(_ text: String, file: String) throws(ConfigurationError) -> ClientConfiguration {
         let document = try YAMLDocument(file: file).parse(text)
         var root = try MappingReader(document, file: file, key: "", expected: "'cluster: NAME' and so on")

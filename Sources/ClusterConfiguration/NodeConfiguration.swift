@@ -182,7 +182,7 @@ extension NodeConfiguration {
         return configuration
     }
 
-    /// Reads a configuration's text. `file` names it in errors, and relative paths are relative to its folder.
+    /// Reads a configuration's text. `file` names it in errors; paths are relative to its folder.
     public static func parse(_ text: String, file: String) throws(ConfigurationError) -> NodeConfiguration {
         let document = try YAMLDocument(file: file).parse(text)
         var root = try MappingReader(document, file: file, key: "", expected: "'cluster: NAME' and so on")

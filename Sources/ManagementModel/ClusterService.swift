@@ -4,7 +4,7 @@
 
 import ClusterModel
 
-/// What a node offers to people and programs. Every node takes every call; it passes what needs the leader on.
+/// What a node offers. Every node takes every call and passes on what needs the leader.
 ///
 /// Calls arrive concurrently, from any task. Reads that throw need a leader; `status` does not. A call that
 /// changes something names its request: the same request again returns the same outcome, the same id with

@@ -1,5 +1,5 @@
-// `hsmcluster endpoints`: what the cluster knows of its HSMs, and the one thing that only a person may decide:
-// that a PIN which was rejected may be tried again (too many wrong PINs lock a token).
+// `hsmcluster endpoints`: what the cluster knows of its HSMs, and the one thing that only a person may
+// decide: that a PIN which was rejected may be tried again (too many wrong PINs lock a token).
 
 import ArgumentParser
 import ClusterModel
@@ -40,8 +40,8 @@ struct Endpoints: AsyncParsableCommand {
             commandName: "retry-login",
             abstract: "Lets an endpoint's PIN be tried once more after it was rejected.",
             discussion: """
-                A PIN that an HSM rejected is never tried again by itself, since too many wrong PINs lock the \
-                token. Correct the PIN at its source first.
+                A PIN that an HSM rejected is never tried again by itself, since too many wrong PINs lock \
+                the token. Correct the PIN at its source first.
 
                 Example:
                   hsmcluster endpoints retry-login hsm-a

@@ -41,8 +41,8 @@ struct MasterKey: AsyncParsableCommand {
             abstract: "Generates a master key on the HSMs and makes it the active one. Cannot be undone.",
             discussion: """
                 The key is generated on one endpoint, replicated to the others, and becomes usable once the \
-                minimum of verified replicas stands. When the outcome is not known (exit status 4), repeat the \
-                command with the request id that was shown: it cannot make a second key.
+                minimum of verified replicas stands. When the outcome is not known (exit status 4), repeat \
+                the command with the request id that was shown: it cannot make a second key.
 
                 Examples:
                   hsmcluster masterkey generate --algorithm aes256
@@ -70,8 +70,8 @@ struct MasterKey: AsyncParsableCommand {
             let access = try options.resolved()
             if body.algorithm.isWithdrawn {
                 Terminal.note(
-                    "warning: \(body.algorithm.displayName) (triple DES) has been withdrawn by NIST since the "
-                        + "end of 2023. Use it only for smart cards that know nothing better.")
+                    "warning: \(body.algorithm.displayName) (triple DES) has been withdrawn by NIST since "
+                        + "the end of 2023. Use it only for smart cards that know nothing better.")
             }
             try ask(body)
             let id = request.idOrNew

@@ -9,8 +9,8 @@ struct Status: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Shows nodes, endpoints, key stores and master keys as one node sees them.",
         discussion: """
-            The first node that answers tells what it knows; it needs no quorum for that. The active key store \
-            and the active master key are marked with *.
+            The first node that answers tells what it knows; it needs no quorum for that. The active key \
+            store and the active master key are marked with *.
 
             Examples:
               hsmcluster status
@@ -27,7 +27,7 @@ struct Status: AsyncParsableCommand {
             let status = try await client.status()
             if let expected, expected != status.cluster {
                 Terminal.note(
-                    "warning: the node belongs to the cluster '\(status.cluster.printable)', not '\(expected)'."
+                    "warning: the node belongs to cluster '\(status.cluster.printable)', not '\(expected)'."
                 )
             }
             switch options.output {

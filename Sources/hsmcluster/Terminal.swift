@@ -1,5 +1,5 @@
-// What is special when a person sits in front: a question before a step that cannot be undone, and a line that
-// shows that something is going on. Both use standard error, so that standard output stays a result.
+// What is special when a person sits in front: a question before a step that cannot be undone, and a line
+// that shows that something is going on. Both use standard error, so that standard output stays a result.
 
 import Foundation
 import ManagementModel

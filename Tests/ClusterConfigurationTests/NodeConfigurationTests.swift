@@ -105,7 +105,7 @@ import Testing
         Spoilt("pin: { file: ../secrets/hsm-a.pin }", "pin: { value: 1234 }", 13, "endpoints[0].pin.value"),
         Spoilt("pin: { file: ../secrets/hsm-a.pin }", "pin: {}", 13, "endpoints[0].pin"),
         Spoilt(
-            "pin: { file: ../secrets/hsm-a.pin }", "pin: { file: a, environment: B }", 13, "endpoints[0].pin"),
+            "pin: { file: ../secrets/hsm-a.pin }", "pin: { file: a, credential: B }", 13, "endpoints[0].pin"),
         Spoilt("environment: HSM_B_PIN", "environment: 1234", 20, "endpoints[1].pin.environment"),
         Spoilt("credential: hsm-c.pin", "credential: ../x", 24, "endpoints[2].pin.credential"),
         Spoilt("DEBUG: 1", "\"A=B\": 1", 14, "endpoints[0].environment"),

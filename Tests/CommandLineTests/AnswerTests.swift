@@ -23,7 +23,8 @@ import Testing
 
                     ENDPOINT  STATE             TOKEN  SERIAL NUMBER  OBSERVED BY            ERROR
                     hsm-a     in service        hsm-a  0001           1: in service, 0.3 ms  -
-                    hsm-b     credential error  -      -              -                      the token rejected the PIN
+                    hsm-b     credential error  -      -              -                      \
+                    the token rejected the PIN
 
                     KEY STORE       MINIMUM REPLICAS  MASTER KEYS
                     HSM Keystore *  2                 0
@@ -77,7 +78,7 @@ import Testing
             defer { line.remove() }
             let result = try await line.run("status")
             #expect(result.status == 0)
-            #expect(result.standardError.contains("belongs to the cluster 'local', not 'production'"))
+            #expect(result.standardError.contains("belongs to cluster 'local', not 'production'"))
         }
     }
 

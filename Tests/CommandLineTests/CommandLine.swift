@@ -19,7 +19,10 @@ struct CommandLine {
         let text = """
             cluster: \(cluster)
             nodes: [\(list)]
-            tls: { authority: \(certificate.authority), certificate: \(certificate.certificate), key: \(certificate.key) }
+            tls:
+              authority: \(certificate.authority)
+              certificate: \(certificate.certificate)
+              key: \(certificate.key)
 
             """
         try Data(text.utf8).write(to: URL(fileURLWithPath: folder + "/client.yaml"))

@@ -185,7 +185,8 @@ import Testing
         #expect(error?.mayHaveArrived == false)
         #expect(
             error?.detail
-                == "https://127.0.0.1:1: the connection is refused. https://127.0.0.1:2: the connection is refused."
+                == "https://127.0.0.1:1: the connection is refused. "
+                + "https://127.0.0.1:2: the connection is refused."
         )
     }
 

@@ -31,7 +31,8 @@ import Testing
                 {"appliedIndex":8,"cluster":"local","commitIndex":9,\
                 "endpoints":[{"inService":false,"name":"hsm-a","state":"credential error"}],\
                 "keyStores":[],"leader":null,"masterKeys":[],"node":1,\
-                "nodes":[{"address":"127.0.0.1:7101","id":1,"isLocal":true,"role":"candidate","state":"alive"}],\
+                "nodes":[{"address":"127.0.0.1:7101","id":1,"isLocal":true,"role":"candidate",\
+                "state":"alive"}],\
                 "orphans":0,"quorum":false,"term":4,"version":"1","warnings":[]}
                 """)
     }

@@ -1,5 +1,5 @@
-// A cluster without nodes or HSMs: it keeps key stores and master keys in memory, remembers request ids as the
-// real one does, and fails, waits or hangs when a test says so.
+// A cluster without nodes or HSMs: it keeps key stores and master keys in memory, remembers request ids as
+// the real one does, and fails, waits or hangs when a test says so.
 
 import ClusterModel
 import ManagementModel

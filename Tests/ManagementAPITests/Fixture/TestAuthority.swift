@@ -40,7 +40,7 @@ public struct TestAuthority: Sendable {
             "leaf")
     }
 
-    /// Issues a certificate with these subject alternative names, such as `URI:hsmcluster://local/client/admin`.
+    /// Issues a certificate with these alternative names, such as `URI:hsmcluster://local/client/admin`.
     public func issue(_ name: String, _ alternativeNames: String...) async throws -> TestCertificate {
         let names =
             alternativeNames.isEmpty ? "" : "subjectAltName = \(alternativeNames.joined(separator: ", "))\n"

@@ -2,6 +2,9 @@ import ClusterModel
 import Gossip
 import Raft
 
+// Every bound and every time of a node in one place, so that the simulator can draw them and an operator can
+// find them. The defaults suit three to five nodes on one network.
+
 /// What a node is told about itself and its cluster. Times are durations on the node's own monotonic clock;
 /// Raft counts ticks of `tick`.
 public struct NodeSettings: Sendable {

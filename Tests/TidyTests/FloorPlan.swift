@@ -32,7 +32,7 @@ enum FloorPlan {
         "CProcess": Target(1),
         "CSystemd": Target(1),
         "PKCS11": Target(1, ["Glibc", "Synchronization"]),
-        "SystemdNotify": Target(1, ["Glibc", "Logging", "Synchronization"]),
+        "SystemdNotify": Target(1, ["Glibc", "Dispatch", "Logging", "Synchronization"]),
         "TokenHostLink": Target(1, ["Glibc", "Dispatch", "Synchronization"]),
         "ClusterConfiguration": Target(1, ["Glibc", "Yams"]),
         "Storage": Target(1, ["Foundation", "Glibc", "GRDB", "Synchronization"]),
@@ -49,9 +49,9 @@ enum FloorPlan {
         "hsmtokend": Target(4, programModules),
         "hsmcluster": Target(4, programModules),
 
-        // Test support: may stand on everything.
-        "SoftHSMFixture": Target(5, ["Foundation", "Glibc", "Synchronization"]),
-        "ClusterSimulator": Target(5),
+        // The simulator drives floor 0 and must stay as pure.
+        "ClusterSimulator": Target(1),
+        "hsmcluster-simulator": Target(4, programModules),
     ]
 
     /// C modules have one importer each: the target that makes them safe.

@@ -1,0 +1,115 @@
+import ClusterModel
+import KeyCatalog
+import NodeCore
+
+// The liveness phase: faults stop, a random majority of the nodes and all endpoints are well from now on, the
+// rest of the nodes stay as they are or dead. Within a bound the core has to have a leader, finish every key,
+// put every usable key on every endpoint, remove every orphan, and do new work.
+
+extension Simulation {
+    func checkRegularly() {
+        checker.compareAll(self)
+        if isFaulty, dice.chance(0.2) { operatorLooks() }
+        plan(after: 1_000_000, "check") { $0.checkRegularly() }
+    }
+
+    func heal() {
+        note("faults stop")
+        isFaulty = false
+        let majority = nodes.count / 2 + 1
+        let size = majority + dice.below(nodes.count - majority + 1)
+        var core = Array(nodes.indices)
+        while core.count > size { core.remove(at: dice.below(core.count)) }
+        note("the core is \(core.map { $0 + 1 })")
+        for number in nodes.indices where !core.contains(number) {
+            nodes[number].isGone = true
+            crash(number, restartAfter: nil)
+        }
+        for from in nodes.indices {
+            for to in nodes.indices where from != to {
+                network.cut[network.slot(from, to)] = false
+                network.cloggedUntil[network.slot(from, to)] = 0
+            }
+        }
+        for number in core {
+            nodes[number].disk.stalledUntil = 0
+            resume(number)
+            start(number)
+            for peer in core where peer > number { tryConnect(number, peer) }
+        }
+        for endpoint in tokens.indices { bringBack(endpoint) }
+    }
+
+    func converge() {
+        let start = now
+        let bound = options.livenessBound.wholeNanoseconds / 1_000
+        let core = nodes.indices.filter { !nodes[$0].isGone }
+        // Late effects of the safety phase still come; what they leave behind has to go as well.
+        run(until: start + 62_000_000)
+        var waiting = "nothing"
+        while violation == nil, now - start < bound {
+            run(until: now + 500_000)
+            operatorLooks()
+            guard violation == nil else { return }
+            if let reason = whyNotDone(core) {
+                waiting = reason
+                continue
+            }
+            return finalRequests(core, by: start + bound + 60_000_000)
+        }
+        guard violation == nil else { return }
+        fail("liveness: after \((now - start) / 1_000_000) s without faults: \(waiting)")
+    }
+
+    /// What the core still has to do, or nil.
+    private func whyNotDone(_ core: [Int]) -> String? {
+        guard core.contains(where: { nodes[$0].node?.isLeader == true }) else { return "there is no leader" }
+        let catalog = checker.catalog
+        for number in core where nodes[number].node?.appliedIndex != checker.applied {
+            return "node \(number + 1) lags behind"
+        }
+        if let key = catalog.pendingKeys.first { return "\(key.label) is still pending" }
+        for token in tokens {
+            guard let endpoint = catalog.endpoints[token.name] else { return "\(token.name) is unknown" }
+            if !endpoint.isInService {
+                return "\(token.name) is out of service: \(endpoint.reason ?? "")"
+            }
+            for key in catalog.keysInOrder where key.state == .usable {
+                guard key.replicas[token.name]?.isVerified == true,
+                    let identity = key.generated?.identity.bytes, token.objects[identity] != nil
+                else {
+                    return "\(key.label) has no verified replica on \(token.name)"
+                }
+            }
+        }
+        if let orphan = checker.unreportedOrphans.first { return "orphan \(orphan) is not reported" }
+        if let orphan = checker.orphanSince.keys.min() { return "orphan \(orphan) still stands" }
+        if let orphan = catalog.openOrphans.first { return "orphan \(orphan) is not settled" }
+        return nil
+    }
+
+    private func finalRequests(_ core: [Int], by end: VirtualTime) {
+        for number in core {
+            if checker.catalog.activeKeyStore == nil {
+                expect(.createKeyStore(name: "last", freshIdentifier(of: 1, nil)), of: number, by: end)
+            }
+            let request = ClientRequest.GenerateKey(
+                requestID: freshIdentifier(of: 2, nil), keyStore: nil, algorithm: .aes256, comment: "")
+            expect(.generate(request), of: number, by: end)
+            expect(.read, of: number, by: end)
+        }
+    }
+
+    private func expect(_ kind: ClientOperation.Kind, of number: Int, by end: VirtualTime) {
+        guard violation == nil else { return }
+        let position = operations.count
+        ask(kind, of: number, client: nil)
+        while violation == nil, now < end, operations[position].returnedAt == nil { run(until: now + 50_000) }
+        guard violation == nil else { return }
+        switch operations[position].reply {
+        case .key, .catalog, .keyStore: break
+        case let reply:
+            fail("liveness: node \(number + 1) answered \(kind.brief) with \(reply?.brief ?? "nothing")")
+        }
+    }
+}

@@ -11,6 +11,7 @@ let nioCore = Target.Dependency.product(name: "NIOCore", package: "swift-nio")
 let nioSSL = Target.Dependency.product(name: "NIOSSL", package: "swift-nio-ssl")
 let nioHTTP1 = Target.Dependency.product(name: "NIOHTTP1", package: "swift-nio")
 let nioPosix = Target.Dependency.product(name: "NIOPosix", package: "swift-nio")
+let httpTypes = Target.Dependency.product(name: "HTTPTypes", package: "swift-http-types")
 let asyncHTTPClient = Target.Dependency.product(name: "AsyncHTTPClient", package: "async-http-client")
 
 let package = Package(
@@ -24,6 +25,7 @@ let package = Package(
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+        .package(url: "https://github.com/apple/swift-http-types", from: "1.8.0"),
         .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
         .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
         .package(url: "https://github.com/apple/swift-nio-ssl", from: "2.37.6"),
@@ -84,7 +86,8 @@ let package = Package(
             dependencies: [
                 "ClusterModel", "ManagementModel", .product(name: "Hummingbird", package: "hummingbird"),
                 .product(name: "HummingbirdCore", package: "hummingbird"),
-                .product(name: "HummingbirdTLS", package: "hummingbird"), logging, lifecycle, nioCore, nioSSL,
+                .product(name: "HummingbirdTLS", package: "hummingbird"), logging, lifecycle, httpTypes,
+                nioCore, nioSSL,
             ]),
         .target(
             name: "ManagementClient",
@@ -104,7 +107,6 @@ let package = Package(
             name: "hsmcluster",
             dependencies: [
                 "ClusterModel", "ClusterConfiguration", "ManagementModel", "ManagementClient", arguments,
-                logging,
             ]),
 
         // Test support.

@@ -65,6 +65,32 @@ struct GlobalOptions: ParsableArguments {
             "How long to wait over all nodes: seconds, or a number with ms, s or m.", valueName: "time"))
     var timeout = TimeoutArgument(duration: .seconds(60))
 
+    private static let names: Set<String> = [
+        "--config", "--node", "--ca", "--cert", "--key", "--output", "--timeout",
+    ]
+
+    /// The same arguments, with the options that stand before the command moved behind it, where the parser
+    /// looks for them.
+    static func behindTheCommand(_ arguments: [String]) -> [String] {
+        var rest = arguments[...]
+        var moved: [String] = []
+        while let first = rest.first {
+            if names.contains(first), rest.count >= 2 {
+                moved += rest.prefix(2)
+                rest = rest.dropFirst(2)
+            } else if let name = first.split(separator: "=").first, first.contains("="),
+                names.contains(String(name))
+            {
+                moved.append(first)
+                rest = rest.dropFirst()
+            } else {
+                break
+            }
+        }
+        let end = rest.firstIndex(of: "--") ?? rest.endIndex
+        return Array(rest[..<end]) + moved + Array(rest[end...])
+    }
+
     /// Whom to call, and the name of the cluster where the configuration tells it.
     func access() throws(CommandFailure) -> (client: ManagementClientConfiguration, cluster: String?) {
         let isComplete = !node.isEmpty && ca != nil && cert != nil && key != nil

@@ -40,6 +40,11 @@ struct HSMCluster: AsyncParsableCommand {
         subcommands: [Status.self, Endpoints.self, KeyStore.self, MasterKey.self, Completion.self])
 
     static var _errorLabel: String { "error" }
+
+    /// Options may stand before the command as well as behind it.
+    static func main() async {
+        await main(GlobalOptions.behindTheCommand(Array(CommandLine.arguments.dropFirst())))
+    }
 }
 
 /// `hsmcluster completion`.

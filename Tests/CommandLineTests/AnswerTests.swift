@@ -40,6 +40,16 @@ import Testing
         }
     }
 
+    @Test func optionsMayStandBeforeTheCommand() async throws {
+        let cluster = ScriptedCluster()
+        try await CommandLine.with(cluster) { line in
+            let keys = try await line.run("--output", "json", "--timeout=20s", "masterkey", "list")
+            #expect(keys.status == 0)
+            #expect(try keys.decoded([MasterKeyStatus].self).isEmpty)
+            #expect(try await line.run("--output").status == 64)
+        }
+    }
+
     @Test func jsonOutputIsExactlyTheAPIsAnswer() async throws {
         let cluster = ScriptedCluster()
         try await CommandLine.with(cluster) { line in

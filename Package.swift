@@ -20,6 +20,7 @@ let package = Package(
         .executable(name: "hsmclusterd", targets: ["hsmclusterd"]),
         .executable(name: "hsmtokend", targets: ["hsmtokend"]),
         .executable(name: "hsmcluster", targets: ["hsmcluster"]),
+        .executable(name: "hsmcluster-simulator", targets: ["hsmcluster-simulator"]),
         // A PKCS#11 module that misbehaves on command, for tests.
         .library(name: "FaultyModule", type: .dynamic, targets: ["FaultyModule"]),
     ],
@@ -109,7 +110,11 @@ let package = Package(
                 "ClusterModel", "ClusterConfiguration", "ManagementModel", "ManagementClient", arguments,
             ]),
 
-        // Test support.
+        // Test support: whole clusters in virtual time, with faulty networks, disks, processes and HSMs.
+        .target(
+            name: "ClusterSimulator",
+            dependencies: ["ClusterModel", "WireFormat", "Raft", "Gossip", "KeyCatalog", "NodeCore"]),
+        .executableTarget(name: "hsmcluster-simulator", dependencies: ["ClusterSimulator", arguments]),
         .target(name: "SoftHSMFixture", dependencies: ["PKCS11"], path: "Tests/SoftHSMFixture"),
         .target(name: "FaultyModule", dependencies: ["CP11Kit"], path: "Tests/FaultyModule"),
         .target(

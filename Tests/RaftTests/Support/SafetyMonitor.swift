@@ -12,6 +12,8 @@ struct SafetyMonitor {
     private(set) var violations: [String] = []
     /// Everything that any node ever took for committed.
     private(set) var committed: [LogIndex: LogEntry] = [:]
+    /// In which term each was. A leader that is elected late, in an earlier term, need not have it.
+    private var committedIn: [LogIndex: Term] = [:]
     private(set) var highestCommitted = LogIndex.zero
     private(set) var leaders: [Term: NodeID] = [:]
     private var votes: [VoteCast: NodeID] = [:]
@@ -49,6 +51,7 @@ struct SafetyMonitor {
         }
         leaders[node.term] = node.id
         for (index, entry) in committed where index > node.log.baseIndex && node.entry(at: index) != entry {
+            if let commitTerm = committedIn[index], commitTerm >= node.term { continue }
             violation("leader \(node.id) of term \(node.term) lacks committed entry \(index)")
         }
     }
@@ -60,6 +63,7 @@ struct SafetyMonitor {
                 violation("\(node.id) commits another entry at \(entry.index)")
             }
             committed[entry.index] = entry
+            committedIn[entry.index] = min(committedIn[entry.index] ?? node.term, node.term)
         }
         highestCommitted = max(highestCommitted, node.commitIndex)
     }

@@ -122,6 +122,7 @@ struct GossipNetwork {
 
     /// Lets a frozen node run on; its late tick comes first, the messages that waited follow.
     mutating func resume(_ node: UInt64) {
+        guard paused.contains(NodeID(node)) else { return }
         paused.remove(NodeID(node))
         let mine = held.filter { $0.node == NodeID(node) }
         held.removeAll { $0.node == NodeID(node) }

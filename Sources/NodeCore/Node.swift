@@ -156,6 +156,8 @@ public struct Node: Sendable {
     /// This node's endpoints.
     public internal(set) var localEndpoints: [EndpointName: LocalEndpoint] = [:]
 
+    /// Tells this life of the node from earlier ones.
+    let life: UInt64
     var moment: Moment
     var effects = NodeEffects()
     var raftEffects = Consensus.Effects()
@@ -181,6 +183,7 @@ public struct Node: Sendable {
         self.catalog = catalog
         self.appliedIndex = appliedIndex
         self.moment = moment
+        life = incarnation.rawValue
         gossip = GossipMachine(
             id: settings.id, members: settings.voters, incarnation: incarnation, settings: settings.gossip,
             seed: seed)

@@ -18,6 +18,8 @@ struct Checker {
     var acknowledged = LogIndex.zero
 
     private var history: [AppliedEntry] = []
+    /// The term of the node that first knew each entry to be committed: at least that of the leader who did it.
+    private var committedIn: [Term] = []
     private var leaders: [Term: NodeID] = [:]
     private var commits: [LogIndex]
     private var appliedIndices: [LogIndex]
@@ -79,8 +81,8 @@ struct Checker {
             simulation.count("leader elected")
             // Leader completeness: what was committed in earlier terms is there. A vote that comes late can make
             // a leader when a later term has gone on already. The last entry implies the rest (log matching).
-            let last = history.last { $0.term < raft.term }
-            if let last, raft.term(at: last.index) != last.term {
+            let position = committedIn.lastIndex { $0 < raft.term }
+            if let last = position.map({ history[$0] }), raft.term(at: last.index) != last.term {
                 simulation.fail(
                     "node \(raft.id) leads term \(raft.term) without committed entry \(last.index)")
             }
@@ -152,6 +154,7 @@ struct Checker {
         }
         applied = entry.index
         history.append(entry)
+        committedIn.append(raft.term)
         var changes: [RowChange] = []
         if case .command(let bytes) = logged.payload,
             let command = try? CBORDecoder.decode(CatalogCommand.self, from: bytes)
@@ -173,14 +176,16 @@ struct Checker {
     ) {
         switch (command, outcome) {
         case (.beginKey(let intent), .key(let key)):
-            guard key.operation == intent.operation, key.attempts.isEmpty, key.state == .pending else {
-                return
-            }
+            guard key.operation == intent.operation, intents.insert(key.operation).inserted else { return }
             if !labels.insert(key.number).inserted {
                 simulation.fail("the number of \(key.label) was given out twice")
             }
         case (.createKeyStore, .keyStore(let store)):
             if storeAt[store.name] == nil { storeAt[store.name] = applied }
+        case (.reportLogin(let name, _, .abandoned), .done):
+            // Nobody knows whether the PIN was tried; another node may.
+            guard let endpoint = simulation.tokens.firstIndex(where: { $0.name == name }) else { return }
+            simulation.tokens[endpoint].unknownTries += 1
         case (.activateKey, .key(let key)) where usableAt[key.operation] == nil:
             activated(key, simulation)
         default: break

@@ -146,7 +146,9 @@ struct Checker {
         guard let logged = raft.entry(at: entry.index), logged.term == entry.term else {
             return simulation.fail("node \(raft.id) applied entry \(entry.index), which is not in its log")
         }
-        let holders = simulation.nodes.filter { $0.disk.term(at: entry.index) == entry.term }.count
+        let holders = simulation.nodes.indices.filter {
+            simulation.nodes[$0].disk.term(at: entry.index) == entry.term
+        }.count
         if holders * 2 <= simulation.nodes.count {
             simulation.fail(
                 "entry \(entry.index) was applied when it was durable on \(holders) of "
@@ -290,11 +292,11 @@ struct Checker {
 
     /// Compares whole states, which every step cannot afford.
     mutating func compareAll(_ simulation: Simulation) {
-        for state in simulation.nodes {
-            guard let node = state.node, node.appliedIndex == applied else { continue }
-            if node.catalog != catalog {
-                simulation.fail("node \(state.id) has another catalog at \(applied)")
-            }
+        for number in simulation.nodes.indices
+        where simulation.nodes[number].node?.appliedIndex == applied
+            && simulation.nodes[number].node?.catalog != catalog
+        {
+            simulation.fail("node \(number + 1) has another catalog at \(applied)")
         }
         for (_, operation) in usableIdentities.sorted(by: { $0.value < $1.value }) {
             guard let key = catalog.keys[operation], let identity = key.generated?.identity.bytes else {

@@ -44,6 +44,9 @@ public final class Coordinator: Sendable {
             directory: stateDirectory, cluster: configuration.cluster, node: configuration.node)
         self.logStore = logStore
         self.catalogStore = catalogStore
+        if try logStore.finishInstallation(of: catalogStore) {
+            logger.info("an installation of a snapshot that a crash had stopped is complete")
+        }
         let recovered = try logStore.recover(
             initialConfiguration: VoterConfiguration(voters: voters, learners: []))
         let contents = try catalogStore.load()
@@ -69,6 +72,7 @@ public final class Coordinator: Sendable {
                 guard let last = batches.last else { return }
                 queue.async { loop.take(.persisted(last.token)) }
             },
+            onSnapshot: { event in queue.async { loop.take(event) } },
             onFailure: { error in queue.async { loop.halt("\(error)") } })
         tokenHosts = try Self.tokenHosts(configuration, tokenHostProgram, loop)
     }

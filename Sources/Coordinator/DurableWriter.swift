@@ -58,44 +58,108 @@ final class BatchWriter<Item: Sendable>: Sendable {
 
 /// The two stores of one node, written behind the node's back.
 ///
-/// `onPersisted` is called once a batch and all before it are durable; `onFailure` once, with the first failure.
-/// Both are called on the writers' queues.
+/// `onPersisted` is called once a batch and all before it are durable; `onSnapshot` once a snapshot is taken or
+/// installed; `onFailure` with every failure. All are called on the writers' queues.
 final class DurableWriter: Sendable {
-    private let log: BatchWriter<PersistBatch>
-    private let catalog: BatchWriter<AppliedEntry>
+    private enum LogJob {
+        case write(PersistBatch)
+        case compact(SnapshotMetadata)
+        case install(SnapshotMetadata)
+    }
+
+    private enum CatalogJob {
+        case apply(AppliedEntry)
+        case makeDurable(SnapshotMetadata)
+        case replace(SnapshotInstallation)
+    }
+
+    private let log: BatchWriter<LogJob>
+    private let catalog: BatchWriter<CatalogJob>
 
     init(
         logStore: LogStore, catalogStore: CatalogStore,
         onPersisted: @escaping @Sendable ([PersistBatch]) -> Void,
+        onSnapshot: @escaping @Sendable (NodeEvent) -> Void,
         onFailure: @escaping @Sendable (StorageError) -> Void
     ) {
-        log = BatchWriter(label: "hsmcluster.log") { batches in
-            let writes = batches.map {
-                LogBatch(hardState: $0.hardState, truncateFrom: $0.truncateFrom, entries: $0.entries)
-            }.filter { !$0.isEmpty }
+        let log = BatchWriter<LogJob>(label: "hsmcluster.log") { jobs in
+            var gathered: [PersistBatch] = []
             do throws(StorageError) {
-                if !writes.isEmpty { try logStore.write(writes) }
-                onPersisted(batches)
+                for job in jobs {
+                    switch job {
+                    case .write(let batch): gathered.append(batch)
+                    case .compact(let metadata):
+                        try Self.write(&gathered, logStore, onPersisted)
+                        try logStore.compact(through: metadata)
+                        onSnapshot(.snapshotTaken(metadata))
+                    case .install(let metadata):
+                        try Self.write(&gathered, logStore, onPersisted)
+                        try logStore.install(metadata)
+                        onSnapshot(.snapshotInstalled(metadata))
+                    }
+                }
+                try Self.write(&gathered, logStore, onPersisted)
             } catch {
                 onFailure(error)
             }
         }
-        catalog = BatchWriter(label: "hsmcluster.catalog") { entries in
-            guard let last = entries.last else { return }
+        self.log = log
+        catalog = BatchWriter(label: "hsmcluster.catalog") { jobs in
+            var gathered: [AppliedEntry] = []
             do throws(StorageError) {
-                try catalogStore.apply(
-                    entries.flatMap(\.changes), appliedIndex: last.index, appliedTerm: last.term)
+                for job in jobs {
+                    switch job {
+                    case .apply(let entry): gathered.append(entry)
+                    case .makeDurable(let metadata):
+                        try Self.apply(&gathered, catalogStore)
+                        let position = try catalogStore.makeDurable()
+                        // Entries reach this queue before the snapshot that covers them.
+                        guard position.appliedIndex >= metadata.lastIndex else { continue }
+                        log.add([.compact(metadata)])
+                    case .replace(let installation):
+                        try Self.apply(&gathered, catalogStore)
+                        try catalogStore.replace(with: installation.rows, snapshot: installation.metadata)
+                        log.add([.install(installation.metadata)])
+                    }
+                }
+                try Self.apply(&gathered, catalogStore)
             } catch {
                 onFailure(error)
             }
         }
     }
 
-    func persist(_ batches: [PersistBatch]) { log.add(batches) }
-    func record(_ entries: [AppliedEntry]) { catalog.add(entries) }
+    /// One transaction, and one sync, for all that has gathered.
+    private static func write(
+        _ batches: inout [PersistBatch], _ store: LogStore, _ onPersisted: ([PersistBatch]) -> Void
+    ) throws(StorageError) {
+        guard !batches.isEmpty else { return }
+        let writes = batches.map {
+            LogBatch(hardState: $0.hardState, truncateFrom: $0.truncateFrom, entries: $0.entries)
+        }.filter { !$0.isEmpty }
+        if !writes.isEmpty { try store.write(writes) }
+        onPersisted(batches)
+        batches = []
+    }
+
+    private static func apply(
+        _ entries: inout [AppliedEntry], _ store: CatalogStore
+    ) throws(StorageError) {
+        guard let last = entries.last else { return }
+        try store.apply(entries.flatMap(\.changes), appliedIndex: last.index, appliedTerm: last.term)
+        entries = []
+    }
+
+    func persist(_ batches: [PersistBatch]) { log.add(batches.map { .write($0) }) }
+    func record(_ entries: [AppliedEntry]) { catalog.add(entries.map { .apply($0) }) }
+    /// Syncs the catalog, then forgets the log up to the snapshot.
+    func takeSnapshot(_ metadata: SnapshotMetadata) { catalog.add([.makeDurable(metadata)]) }
+    /// Replaces the catalog, then the log.
+    func install(_ snapshot: SnapshotInstallation) { catalog.add([.replace(snapshot)]) }
 
     func flush() {
-        log.flush()
+        // The catalog's jobs may leave some for the log.
         catalog.flush()
+        log.flush()
     }
 }

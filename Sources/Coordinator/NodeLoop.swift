@@ -158,6 +158,8 @@ final class NodeLoop: @unchecked Sendable {
         outside.writer.persist(effects.persist)
         for envelope in effects.send { Self.send(envelope, through: outside.transport) }
         outside.writer.record(effects.applied)
+        if let metadata = effects.takeSnapshot { outside.writer.takeSnapshot(metadata) }
+        if let snapshot = effects.installSnapshot { outside.writer.install(snapshot) }
         for call in effects.calls { make(call, of: outside.tokenHosts[call.endpoint]) }
         for (id, reply) in effects.replies { waiting.removeValue(forKey: id)?(reply) }
         for notice in effects.notices { log(notice) }

@@ -71,7 +71,7 @@ public struct Catalog: Hashable, Sendable {
 }
 
 /// One row to be written (or deleted, when `value` is nil) in the catalog database.
-public struct RowChange: Hashable, Sendable {
+public struct RowChange: Hashable, Sendable, Codable {
     /// Which kind of record.
     public var table: String
     /// The record's key within its table.

@@ -60,6 +60,8 @@ extension Node {
         for entry in done.committed { apply(entry) }
         for (token, outcome) in done.reads { readOutcome(token, outcome) }
         if let change = done.roleChange { roleChanged(change) }
+        for transfer in done.snapshotNeeded { sendSnapshot(transfer) }
+        if let metadata = done.installSnapshot { installSnapshot(metadata) }
     }
 
     private mutating func roleChanged(_ change: RoleChange) {
@@ -129,6 +131,7 @@ extension Node {
         var changes: [RowChange] = []
         var outcome = CatalogOutcome.done
         if case .command(let bytes) = entry.payload {
+            bytesApplied += bytes.count
             do {
                 let command = try CBORDecoder.decode(CatalogCommand.self, from: bytes)
                 outcome = catalog.apply(command, term: entry.term, index: entry.index, changes: &changes)

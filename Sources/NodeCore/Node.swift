@@ -39,6 +39,10 @@ public enum NodeEvent: Sendable {
     case request(ClientRequest, id: ClientRequestID, freshIdentifier: Identifier128)
     /// A client of this node no longer waits.
     case cancelled(ClientRequestID)
+    /// What `NodeEffects.takeSnapshot` asked for is done.
+    case snapshotTaken(SnapshotMetadata)
+    /// What `NodeEffects.installSnapshot` asked for is done.
+    case snapshotInstalled(SnapshotMetadata)
 }
 
 /// Numbers a client's request within one node's life.
@@ -112,6 +116,13 @@ public struct NodeEffects: Sendable {
     public var send: [PeerEnvelope] = []
     /// Catalog rows to write.
     public var applied: [AppliedEntry] = []
+    /// Once all rows of `applied` up to the snapshot's last entry are synced, forget the log up to it, then report
+    /// `.snapshotTaken`.
+    public var takeSnapshot: SnapshotMetadata?
+    /// Once everything that was handed out before is written, replace all catalog rows, together with the
+    /// snapshot's description and in one transaction; then the whole log; then report `.snapshotInstalled`. A start
+    /// that finds the rows replaced and the log not must finish that first.
+    public var installSnapshot: SnapshotInstallation?
     /// Calls to make.
     public var calls: [EndpointCall] = []
     /// Answers to this node's clients.
@@ -171,6 +182,17 @@ public struct Node: Sendable {
     var requests: [ClientRequestID: LocalRequest] = [:]
     var loginCalls: [CallID: LoginCall] = [:]
     var steward: Steward?
+    /// What is being sent to whom.
+    var outgoingSnapshots: [NodeID: OutgoingSnapshot] = [:]
+    /// What is arriving.
+    var incomingSnapshot: IncomingSnapshot?
+    /// What has arrived and is being put in place.
+    var arrivedSnapshot: ArrivedSnapshot?
+    var isInstallingSnapshot = false
+    /// A snapshot that the shell is taking.
+    var takingSnapshot: SnapshotMetadata?
+    /// Bytes of commands applied since the last snapshot of this life.
+    var bytesApplied = 0
     var observationsDue: Instant
 
     /// A node as it starts: `raft`, `catalog` and `appliedIndex` come from its disk.
@@ -203,8 +225,11 @@ public struct Node: Sendable {
         case .answered(let call, let result): answered(call, result)
         case .request(let request, let id, let fresh): accept(request, id, fresh)
         case .cancelled(let id): requests[id] = nil
+        case .snapshotTaken(let metadata): snapshotTaken(metadata)
+        case .snapshotInstalled(let metadata): snapshotInstalled(metadata)
         }
         advance()
+        considerSnapshot()
         append(to: &effects)
     }
 
@@ -213,6 +238,7 @@ public struct Node: Sendable {
         stepGossip(.tick)
         publishObservations()
         checkRequests()
+        checkSnapshots()
     }
 
     private mutating func receive(_ message: PeerMessage, from peer: NodeID) {
@@ -222,6 +248,8 @@ public struct Node: Sendable {
         case .gossip(let message): stepGossip(.received(message, from: peer))
         case .request(let request): serve(request, for: peer)
         case .answer(let answer): takeAnswer(answer, from: peer)
+        case .snapshotChunk(let chunk): takeChunk(chunk, from: peer)
+        case .snapshotAnswer(let answer): takeSnapshotAnswer(answer, from: peer)
         }
     }
 
@@ -235,6 +263,8 @@ public struct Node: Sendable {
         effects.persist += self.effects.persist
         effects.send += self.effects.send
         effects.applied += self.effects.applied
+        effects.takeSnapshot = self.effects.takeSnapshot ?? effects.takeSnapshot
+        effects.installSnapshot = self.effects.installSnapshot ?? effects.installSnapshot
         effects.calls += self.effects.calls
         effects.replies += self.effects.replies
         effects.notices += self.effects.notices

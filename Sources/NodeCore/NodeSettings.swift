@@ -41,13 +41,25 @@ public struct NodeSettings: Sendable {
     /// How long a majority must see an endpoint fail before the view takes it out.
     public var serviceGrace = Duration.seconds(3)
     /// How long an unanswered permission to try a PIN stands.
-    public var loginClaimLife = Duration.seconds(20)
+    public var loginClaimLife = Duration.seconds(45)
     /// The first and the longest pause between two tries of a failed step on an endpoint.
     public var retryPause = Duration.milliseconds(250)
     /// The longest pause between two tries of a failed step.
     public var longestRetryPause = Duration.seconds(10)
     /// The most requests that wait on this node at once.
     public var pendingRequests = 4_096
+    /// After how many applied entries the log is cut off.
+    public var snapshotEntries = 4_096
+    /// After how many bytes of applied commands the log is cut off, when that comes first.
+    public var snapshotBytes = 16 << 20
+    /// About the size of one chunk of a snapshot; a larger row makes a larger chunk.
+    public var snapshotChunkBytes = 256 << 10
+    /// The largest snapshot that is taken in.
+    public var snapshotLimit = 256 << 20
+    /// After how long an unanswered chunk is sent again.
+    public var snapshotResend = Duration.milliseconds(500)
+    /// How long a transfer may go without getting on before it is given up.
+    public var snapshotPatience = Duration.seconds(10)
     /// The most copies under way to one endpoint.
     public var copiesPerEndpoint = 4
 

@@ -16,6 +16,10 @@ public enum PeerMessage: Hashable, Sendable {
     case request(ForwardedRequest)
     /// The leader's answer on its way back.
     case answer(ForwardedAnswer)
+    /// A part of a snapshot on its way to a follower.
+    case snapshotChunk(SnapshotChunk)
+    /// The follower's answer to it.
+    case snapshotAnswer(SnapshotAnswer)
 }
 
 /// A request that a node passes to the leader.
@@ -53,6 +57,10 @@ extension PeerMessage {
         public static let request: UInt16 = 3
         /// A `ForwardedAnswer`.
         public static let answer: UInt16 = 4
+        /// A `SnapshotChunk`.
+        public static let snapshotChunk: UInt16 = 5
+        /// A `SnapshotAnswer`.
+        public static let snapshotAnswer: UInt16 = 6
     }
 
     /// The frame's kind and payload.
@@ -63,6 +71,8 @@ extension PeerMessage {
         case .gossip(let message): (Kind.gossip, try CBOREncoder.encode(message))
         case .request(let message): (Kind.request, try CBOREncoder.encode(message))
         case .answer(let message): (Kind.answer, try CBOREncoder.encode(message))
+        case .snapshotChunk(let message): (Kind.snapshotChunk, try CBOREncoder.encode(message))
+        case .snapshotAnswer(let message): (Kind.snapshotAnswer, try CBOREncoder.encode(message))
         }
     }
 
@@ -74,6 +84,10 @@ extension PeerMessage {
         case Kind.gossip: .gossip(try CBORDecoder.decode(GossipMessage.self, from: payload))
         case Kind.request: .request(try CBORDecoder.decode(ForwardedRequest.self, from: payload))
         case Kind.answer: .answer(try CBORDecoder.decode(ForwardedAnswer.self, from: payload))
+        case Kind.snapshotChunk:
+            .snapshotChunk(try CBORDecoder.decode(SnapshotChunk.self, from: payload))
+        case Kind.snapshotAnswer:
+            .snapshotAnswer(try CBORDecoder.decode(SnapshotAnswer.self, from: payload))
         default: nil
         }
     }

@@ -1,6 +1,7 @@
 import ClusterModel
 import GRDB
 import KeyCatalog
+import Raft
 import Synchronization
 
 // The state machine's side of Raft (§5.3, figure 2: lastApplied): `catalog.sqlite` holds the catalog's rows
@@ -55,6 +56,8 @@ public final class CatalogStore: Sendable {
 
     let database: DurableDatabase
     let state: Mutex<CatalogPosition>
+    private let installed: Mutex<SnapshotMetadata?>
+    private static let installedName = "snapshot"
 
     /// Opens the catalog in `directory`, which is made (mode 0700) if it is missing, and so is the catalog.
     /// - Throws: `StorageError`, among them `wrongCluster`, `wrongNode`, `lockedByAnotherProcess`, `readOnly`
@@ -75,13 +78,17 @@ public final class CatalogStore: Sendable {
             }
             try database.checkpoint(.truncate)
         }
-        let (identity, position) = try database.read { db in
+        let (identity, position, snapshot) = try database.read { db in
             let identity = try MetaTable.read(StoreIdentity.self, MetaTable.identity, db, path)
             try identity.require(cluster: cluster, node: node, formatVersion: Self.formatVersion, path: path)
-            return (identity, try MetaTable.read(CatalogPosition.self, CatalogTable.position, db, path))
+            return (
+                identity, try MetaTable.read(CatalogPosition.self, CatalogTable.position, db, path),
+                try MetaTable.readIfPresent(SnapshotMetadata.self, Self.installedName, db, path)
+            )
         }
         self.identity = identity
         state = Mutex(position)
+        installed = Mutex(snapshot)
     }
 
     // MARK: - Writing
@@ -112,17 +119,22 @@ public final class CatalogStore: Sendable {
         }
     }
 
-    /// Replaces all rows, in one transaction, synced on return: for a snapshot that arrived as rows.
-    /// - Throws: as `apply`; the position must be newer than the present one.
-    public func replace(
-        with rows: [RowChange], appliedIndex: LogIndex, appliedTerm: Term
-    ) throws(StorageError) {
-        try transaction(to: appliedIndex, appliedTerm) { position, db in
+    /// Replaces all rows by those of a snapshot that a leader sent, and keeps its description with them, in one
+    /// transaction, synced on return. The log has to follow: `LogStore.install`, or, after a crash in between,
+    /// `LogStore.finishInstallation`.
+    /// - Throws: as `apply`; the snapshot must be newer than what is in place.
+    public func replace(with rows: [RowChange], snapshot: SnapshotMetadata) throws(StorageError) {
+        try transaction(to: snapshot.lastIndex, snapshot.lastTerm) { position, db in
             try CatalogTable.clear(&position, db)
             for row in rows { try CatalogTable.apply(row, &position, db) }
+            try MetaTable.write(snapshot, as: Self.installedName, db)
             return DurableDatabase.checkpointThresholdBytes
         }
+        installed.withLock { $0 = snapshot }
     }
+
+    /// The latest snapshot that replaced the rows, if any ever did.
+    public var installedSnapshot: SnapshotMetadata? { installed.withLock { $0 } }
 
     /// Runs `body`, which says about how many bytes it wrote, and moves the position, in one transaction.
     func transaction(

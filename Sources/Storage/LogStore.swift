@@ -142,6 +142,20 @@ public final class LogStore: Sendable {
         try transaction { state, db, _ in try state.install(snapshot, db) }
     }
 
+    /// Completes an installation that a crash stopped after the catalog had been replaced and before the log was.
+    /// Call it before `recover`. The entries that go were cut off by the snapshot: none of them is part of what the
+    /// cluster has committed, or the snapshot would not have been installed.
+    /// - Returns: whether there was anything to complete.
+    /// - Throws: as `install`.
+    @discardableResult
+    public func finishInstallation(of catalog: CatalogStore) throws(StorageError) -> Bool {
+        guard let snapshot = catalog.installedSnapshot,
+            state.withLock({ $0.base.index < snapshot.lastIndex })
+        else { return false }
+        try install(snapshot)
+        return true
+    }
+
     /// Runs `body` in one transaction on a copy of the state, which is kept, in memory and on disk, when
     /// `body` says that it changed something.
     private func transaction(

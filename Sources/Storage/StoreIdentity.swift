@@ -61,6 +61,14 @@ enum MetaTable {
             .execute(arguments: [name, Data(bytes), Int64(checksum(name, bytes))])
     }
 
+    static func readIfPresent<T: Decodable>(
+        _ type: T.Type, _ name: String, _ db: Database, _ path: String
+    ) throws -> T? {
+        let statement = try db.cachedStatement(sql: "SELECT count(*) FROM meta WHERE name = ?")
+        guard try Bool.fetchOne(statement, arguments: [name]) == true else { return nil }
+        return try read(type, name, db, path)
+    }
+
     static func read<T: Decodable>(_ type: T.Type, _ name: String, _ db: Database, _ path: String) throws -> T
     {
         let statement = try db.cachedStatement(sql: "SELECT value, crc FROM meta WHERE name = ?")

@@ -28,10 +28,7 @@ struct ModelToken {
 
 struct ModelNode {
     var node: Node
-    var log: [LogEntry] = []
-    var hardState = HardState()
-    var rows: [String: RowChange] = [:]
-    var appliedIndex = LogIndex.zero
+    var disk = ModelDisk()
     var isUp = true
     var pins: [EndpointName: PINState] = [:]
     var loggedIn: Set<EndpointName> = []
@@ -47,12 +44,20 @@ final class TestCluster {
     var seed: UInt64
     var nextRequest: UInt64 = 0
     var cut: Set<[NodeID]> = []
+    /// Messages for which this says true are lost.
+    var loses: ((PeerEnvelope) -> Bool)?
+    /// Changes what the nodes are told; takes effect with their next start.
+    var adjust: (inout NodeSettings) -> Void
     private var queue: [Int64: [(to: NodeID, incarnation: UInt64, event: NodeEvent)]] = [:]
 
     static let endpointNames = ["hsm-a", "hsm-b", "hsm-c"].map { EndpointName($0) }
 
-    init(nodes count: UInt64 = 3, seed: UInt64 = 1, acceptsPIN: Bool = true) {
+    init(
+        nodes count: UInt64 = 3, seed: UInt64 = 1, acceptsPIN: Bool = true,
+        adjust: @escaping (inout NodeSettings) -> Void = { _ in }
+    ) {
         self.seed = seed
+        self.adjust = adjust
         for name in Self.endpointNames {
             tokens[name] = ModelToken()
             tokens[name]?.acceptsPIN = acceptsPIN
@@ -63,27 +68,27 @@ final class TestCluster {
     }
 
     private func settings(_ id: NodeID, _ voters: [NodeID]) -> NodeSettings {
-        NodeSettings(id: id, voters: voters, endpoints: Self.endpointNames)
+        var settings = NodeSettings(id: id, voters: voters, endpoints: Self.endpointNames)
+        adjust(&settings)
+        return settings
     }
 
     private func start(_ id: NodeID, voters: [NodeID], from old: ModelNode?) -> ModelNode {
-        let recovered = RecoveredState(
-            hardState: old?.hardState ?? HardState(), entries: old?.log ?? [],
-            initialConfiguration: VoterConfiguration(voters: voters, learners: []))
+        var disk = old?.disk ?? ModelDisk()
+        disk.finishInstallation()
         seed &+= 1
-        let applied = old?.appliedIndex ?? .zero
+        let applied = disk.catalog.appliedIndex
+        let settings = settings(id, voters)
         let raft = Consensus(
-            id: id, settings: RaftSettings(), recovered: recovered, appliedIndex: applied, seed: seed)
-        let catalog = (try? Catalog(rows: old.map { Array($0.rows.values) } ?? [])) ?? Catalog()
+            id: id, settings: settings.raft, recovered: disk.recovered(voters: voters), appliedIndex: applied,
+            seed: seed)
+        let catalog = (try? Catalog(rows: disk.catalog.rows.values)) ?? Catalog()
         let incarnation = (old?.incarnation ?? 0) + 1
         let node = Node(
-            settings: settings(id, voters), raft: raft, catalog: catalog, appliedIndex: applied,
+            settings: settings, raft: raft, catalog: catalog, appliedIndex: applied,
             incarnation: Incarnation(incarnation), seed: seed, at: Moment(now: instant, wallClock: 0))
         var model = ModelNode(node: node)
-        model.log = old?.log ?? []
-        model.hardState = old?.hardState ?? HardState()
-        model.rows = old?.rows ?? [:]
-        model.appliedIndex = applied
+        model.disk = disk
         model.pins = old?.pins ?? [:]
         model.incarnation = incarnation
         return model
@@ -123,6 +128,7 @@ final class TestCluster {
             if now % 25 == 0 {
                 for id in nodes.keys.sorted() { deliver(.tick, to: id) }
             }
+            for id in nodes.keys.sorted() where nodes[id]?.isUp == true { work(id) }
             for item in queue.removeValue(forKey: now) ?? []
             where nodes[item.to]?.incarnation == item.incarnation { deliver(item.event, to: item.to) }
         }
@@ -143,30 +149,28 @@ final class TestCluster {
         if case .received(_, let peer) = event, cut.contains([peer, id]) { return }
         var effects = NodeEffects()
         model.node.step(event, at: Moment(now: instant, wallClock: now / 1_000), into: &effects)
-        for batch in effects.persist {
-            if let hardState = batch.hardState { model.hardState = hardState }
-            if let from = batch.truncateFrom { model.log.removeAll { $0.index >= from } }
-            model.log += batch.entries
-        }
-        for entry in effects.applied {
-            for change in entry.changes { model.rows[change.table + "/" + change.key] = change }
-            model.appliedIndex = entry.index
-        }
+        model.disk.logJobs += effects.persist.map { .write($0) }
+        model.disk.catalogJobs += effects.applied.map { .apply($0) }
+        if let metadata = effects.takeSnapshot { model.disk.catalogJobs.append(.makeDurable(metadata)) }
+        if let snapshot = effects.installSnapshot { model.disk.catalogJobs.append(.replace(snapshot)) }
         for (request, reply) in effects.replies { model.replies[request.rawValue] = reply }
         model.notices += effects.notices
         nodes[id] = model
         for envelope in effects.send { send(envelope, from: id) }
-        for batch in effects.persist {
-            post(.persisted(batch.token), to: id)
-            for envelope in batch.thenSend {
-                send(PeerEnvelope(to: envelope.to, message: .raft(envelope.message)), from: id, delay: 2)
-            }
-        }
         for call in effects.calls { carryOut(call, for: id) }
     }
 
+    /// The node's disk gets on.
+    private func work(_ id: NodeID) {
+        guard let done = nodes[id]?.disk.work() else { return }
+        for envelope in done.send {
+            send(PeerEnvelope(to: envelope.to, message: .raft(envelope.message)), from: id)
+        }
+        for event in done.events { deliver(event, to: id) }
+    }
+
     private func send(_ envelope: PeerEnvelope, from id: NodeID, delay: Int64 = 1) {
-        guard !cut.contains([id, envelope.to]) else { return }
+        guard !cut.contains([id, envelope.to]), loses?(envelope) != true else { return }
         // Messages cross the wire as bytes, as they do for real; of the many heartbeats every sixteenth.
         crossings += 1
         guard crossings.isMultiple(of: 16) || !isRaft(envelope.message) else {
@@ -281,8 +285,9 @@ final class TestCluster {
             .max { (nodes[$0]?.node.raft.term ?? .zero) < (nodes[$1]?.node.raft.term ?? .zero) }
     }
 
-    func crash(_ id: NodeID) {
+    func crash(_ id: NodeID, powerCut: Bool = false) {
         nodes[id]?.isUp = false
+        nodes[id]?.disk.loseUnwritten(powerCut: powerCut)
         nodes[id]?.incarnation += 1
         for peer in nodes.keys where peer != id { post(.linkChanged(id, isUp: false), to: peer) }
     }
@@ -322,8 +327,10 @@ final class TestCluster {
     }
 
     /// A cluster with a leader, all endpoints in service and a key store.
-    static func ready(nodes: UInt64 = 3, seed: UInt64 = 1) -> TestCluster {
-        let cluster = TestCluster(nodes: nodes, seed: seed)
+    static func ready(
+        nodes: UInt64 = 3, seed: UInt64 = 1, adjust: @escaping (inout NodeSettings) -> Void = { _ in }
+    ) -> TestCluster {
+        let cluster = TestCluster(nodes: nodes, seed: seed, adjust: adjust)
         cluster.run {
             guard let leader = cluster.leader, let node = cluster.nodes[leader]?.node else { return false }
             return node.catalog.endpointsInService.count == 3

@@ -80,8 +80,8 @@ import Testing
             appliedTerm: Term(1))
         #expect(first.position == second.position)
         // Names and values do not run together.
-        try first.replace(with: [row("ab", "c", "")], appliedIndex: LogIndex(8), appliedTerm: Term(1))
-        try second.replace(with: [row("a", "bc", "")], appliedIndex: LogIndex(8), appliedTerm: Term(1))
+        try first.replace(with: [row("ab", "c", "")], snapshot: snapshot(8, term: 1))
+        try second.replace(with: [row("a", "bc", "")], snapshot: snapshot(8, term: 1))
         #expect(first.position.stateHash != second.position.stateHash)
     }
 

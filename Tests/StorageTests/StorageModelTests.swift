@@ -184,7 +184,7 @@ private struct ModelLog: Equatable {
             if replaces {
                 model = [:]
                 try #require(store).replace(
-                    with: changes, appliedIndex: LogIndex(index), appliedTerm: Term(1))
+                    with: changes, snapshot: snapshot(index, term: 1))
             } else {
                 try #require(store).apply(changes, appliedIndex: LogIndex(index), appliedTerm: Term(1))
             }

@@ -8,11 +8,10 @@ import Raft
 // One message of every kind and case.
 
 enum PeerMessageSamples {
-    static var all: [(name: String, message: PeerMessage)] {
+    static let all: [(name: String, message: PeerMessage)] =
         raft.map { ("raft-\($0)", .raft($1)) } + gossip.map { ("gossip-\($0)", .gossip($1)) }
-            + requests.map { ("request-\($0)", .request(forwarded($1))) }
-            + answers.map { ("answer-\($0)", .answer(ForwardedAnswer(life: 1, sequence: 2, reply: $1))) }
-    }
+        + requests.map { ("request-\($0)", .request(forwarded($1))) }
+        + answers.map { ("answer-\($0)", .answer(ForwardedAnswer(life: 1, sequence: 2, reply: $1))) }
 
     private static let configuration = VoterConfiguration(voters: [NodeID(1), NodeID(2), NodeID(3)])
 

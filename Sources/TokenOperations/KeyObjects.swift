@@ -27,10 +27,16 @@ extension TokenOperator {
         guard let key = keys.first else { return nil }
         if let algorithm { try demand(key, is: algorithm, identity: identity) }
         guard keys.count > 1 else { return key }
+        // Only the cipher matters to a proof, and all AES lengths share it.
         let isTripleDES = try session.attribute(.keyType, of: key) == .des3
-        _ = try proof(
-            identity: identity, algorithm: algorithm ?? (isTripleDES ? .desEDE3 : .aes256),
-            challenge: try session.randomBytes(Self.comparisonBytes))
+        let challenge = try session.randomBytes(Self.comparisonBytes)
+        let proofs = try keys.map {
+            try proof(of: $0, isTripleDES ? .desEDE3 : .aes256, challenge: challenge)
+        }
+        guard proofs.allSatisfy({ $0 == proofs[0] }) else {
+            throw EndpointFailure(
+                .keyMismatch, detail: "different keys bear the identity \(Hex.encode(identity))")
+        }
         return try keys.first { try session.attribute(.extractable, of: $0) == true } ?? key
     }
 

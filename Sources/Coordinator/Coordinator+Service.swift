@@ -92,7 +92,7 @@ extension Coordinator: ClusterService {
             requestID: requestID)
     }
 
-    private func ask(
+    func ask(
         _ request: ClientRequest, requestID: RequestID?
     ) async throws(ManagementError) -> ClientReply {
         let reply = await reply(to: request)
@@ -119,7 +119,7 @@ extension Coordinator: ClusterService {
         }
     }
 
-    private func onLoop<Value: Sendable>(_ body: @escaping @Sendable (NodeLoop) -> Value) async -> Value {
+    func onLoop<Value: Sendable>(_ body: @escaping @Sendable (NodeLoop) -> Value) async -> Value {
         await withCheckedContinuation { continuation in
             loop.queue.async { continuation.resume(returning: body(self.loop)) }
         }
@@ -152,6 +152,13 @@ extension ManagementError {
         case .generationFailed(let label, let reason):
             self.init(
                 .generationFailed, detail: "\(label) was given up: \(reason). Its number is not used again.",
+                requestID: requestID)
+        case .nodeUnknown(let node):
+            self.init(.nodeUnknown, detail: "No voter has the number \(node).", requestID: requestID)
+        case .transferFailed(let node, let reason):
+            let target = node.map { " to node \($0)" } ?? ""
+            self.init(
+                .transferFailed, detail: "Leadership was not handed over\(target): \(reason).",
                 requestID: requestID)
         case .storageFailed(let reason):
             self.init(

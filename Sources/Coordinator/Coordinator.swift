@@ -135,9 +135,10 @@ public final class Coordinator: Sendable {
     /// that has stopped taking part says so, and counts as responsive.
     public var isResponsive: Bool { loop.isResponsive }
 
-    /// Stops taking part and closes the stores. Token hosts go on, to be found again, unless `stopTokenHosts`.
+    /// Hands leadership over, stops taking part and closes the stores. Token hosts go on, to be found again, unless `stopTokenHosts`.
     /// Blocks for a few seconds at most.
     public func stop(stopTokenHosts: Bool = false) {
+        handOverLeadership()
         transport.stop()
         loop.queue.sync { loop.halt("the node is shutting down") }
         writer.flush()

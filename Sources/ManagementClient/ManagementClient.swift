@@ -94,6 +94,18 @@ public struct ManagementClient: Sendable {
         try await ask("/v1/status")
     }
 
+    /// The nodes as the first node that answers sees them. Needs no quorum.
+    public func nodes() async throws(ManagementClientError) -> [NodeStatus] {
+        try await ask("/v1/nodes")
+    }
+
+    /// Lets another node lead.
+    public func transferLeadership(
+        to node: NodeID?, requestID: RequestID
+    ) async throws(ManagementClientError) -> [NodeStatus] {
+        try await change("/v1/nodes/transfer-leadership", body: TransferLeadership(to: node), requestID)
+    }
+
     /// The endpoints with what every node observes of them.
     public func endpoints() async throws(ManagementClientError) -> [EndpointStatus] {
         try await ask("/v1/endpoints")
@@ -137,11 +149,11 @@ public struct ManagementClient: Sendable {
         return try await change("/v1/endpoints/\(name)/retry-login", body: String?.none, requestID)
     }
 
-    private func ask<Answer: Decodable>(_ path: String) async throws(ManagementClientError) -> Answer {
+    func ask<Answer: Decodable>(_ path: String) async throws(ManagementClientError) -> Answer {
         try await call(Call(method: .GET, path: path, body: nil, requestID: nil))
     }
 
-    private func change<Answer: Decodable>(
+    func change<Answer: Decodable>(
         _ path: String, body: (some Encodable)?, _ requestID: RequestID
     ) async throws(ManagementClientError) -> Answer {
         // Encoding values of numbers and texts cannot fail.

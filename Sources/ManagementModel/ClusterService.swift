@@ -15,6 +15,15 @@ public protocol ClusterService: Sendable {
     /// This node's own view. Never fails, needs neither leader nor quorum.
     func status() async -> ClusterStatus
 
+    /// The nodes as this node sees them. Needs neither leader nor quorum.
+    func nodes() async -> [NodeStatus]
+
+    /// Lets another node lead and waits until it does. `node-unknown` when the named node does not vote,
+    /// `transfer-failed` when leadership stayed where it was. Without a name, a repeated call may move it once more.
+    func transferLeadership(
+        _ request: TransferLeadership, requestID: RequestID
+    ) async throws(ManagementError) -> [NodeStatus]
+
     /// The endpoints with what every node observes of them.
     func endpoints() async throws(ManagementError) -> [EndpointStatus]
 

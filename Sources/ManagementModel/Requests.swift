@@ -138,7 +138,7 @@ extension GenerateMasterKey: Codable {
 }
 
 /// Any member name, to see which ones an object has.
-private struct AnyKey: CodingKey {
+struct AnyKey: CodingKey {
     var stringValue: String
     var intValue: Int? { nil }
     init(stringValue: String) { self.stringValue = stringValue }

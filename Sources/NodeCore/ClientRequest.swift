@@ -19,6 +19,9 @@ public enum ClientRequest: Hashable, Sendable, Codable {
     case claimLogin(EndpointName, node: NodeID)
     /// A node says how that try ended.
     case reportLogin(EndpointName, node: NodeID, outcome: LoginOutcome)
+    /// Let another node lead: the named one, or whichever is best. Without a name, asking again after it has
+    /// happened moves leadership once more.
+    case transferLeadership(to: NodeID?)
 
     /// The parameters of `generateKey`.
     public struct GenerateKey: Hashable, Sendable, Codable {
@@ -98,6 +101,10 @@ public enum ClientRefusal: Error, Hashable, Sendable, Codable {
     case generationFailed(label: String, reason: String)
     /// The catalog's rules forbid it.
     case catalog(CatalogRefusal)
+    /// No voter has this number.
+    case nodeUnknown(NodeID)
+    /// Leadership stayed where it was.
+    case transferFailed(to: NodeID?, reason: String)
     /// This node's disk does not accept writes.
     case storageFailed(String)
 }

@@ -82,7 +82,8 @@ extension Node {
     /// Forgets what only a leader does. Clients of this node ask the next leader; other nodes' are told to.
     private mutating func stepDown() {
         let orphaned =
-            (steward?.waiting ?? []).map(\.ticket) + (steward?.waiters ?? [:]).values.flatMap { $0 }
+            (steward?.transfer.map { [$0.ticket] } ?? []) + (steward?.waiting ?? []).map(\.ticket)
+            + (steward?.waiters ?? [:]).values.flatMap { $0 }
         steward = nil
         for ticket in orphaned { bounce(ticket) }
         for (_, proposal) in uncommitted.sorted(by: { $0.key < $1.key }) { lost(proposal.purpose) }

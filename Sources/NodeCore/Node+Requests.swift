@@ -21,6 +21,8 @@ struct LocalRequest: Sendable {
     var arrivedAt: Instant
     /// The node that works on it, or nil while there is no leader.
     var sentTo: NodeID?
+    /// The first leader that it was given to.
+    var firstLeader: NodeID?
     /// Since when there has been no leader to send it to.
     var leaderlessSince: Instant
 }
@@ -70,11 +72,19 @@ extension Node {
 
     private mutating func route(_ id: ClientRequestID) {
         guard let request = requests[id] else { return }
+        if case .transferLeadership(nil) = request.request, let leader = raft.leader,
+            request.firstLeader ?? leader != leader
+        {
+            // It has done its work: another node leads.
+            return finish(id, .done)
+        }
         if isLeader {
             requests[id]?.sentTo = settings.id
+            requests[id]?.firstLeader = request.firstLeader ?? settings.id
             execute(request.request, request.freshIdentifier, request.askedAt, for: .local(id))
         } else if let leader = raft.leader, linkedPeers.contains(leader) {
             requests[id]?.sentTo = leader
+            requests[id]?.firstLeader = request.firstLeader ?? leader
             let forwarded = ForwardedRequest(
                 sequence: id.rawValue, request: request.request, freshIdentifier: request.freshIdentifier,
                 askedAt: request.askedAt)
@@ -157,6 +167,7 @@ extension Node {
             propose(.claimLogin(name, node: node), for: .client(ticket))
         case .reportLogin(let name, let node, let outcome):
             propose(.reportLogin(name, node: node, outcome: outcome), for: .client(ticket))
+        case .transferLeadership(let target): transferLeadership(to: target, for: ticket)
         }
     }
 

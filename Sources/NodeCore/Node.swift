@@ -236,6 +236,7 @@ public struct Node: Sendable {
         publishObservations()
         checkRequests()
         checkSnapshots()
+        checkTransfer()
     }
 
     private mutating func receive(_ message: PeerMessage, from peer: NodeID) {

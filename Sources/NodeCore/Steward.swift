@@ -44,6 +44,8 @@ struct Steward: Sendable {
     /// Orphans being destroyed, and when a failed one may be tried again.
     var orphanRetryAt: [String: Instant] = [:]
     var orphanCalls: Set<String> = []
+    /// Leadership on its way to another node.
+    var transfer: LeadershipTransfer?
 
     init(term: Term, at now: Instant) {
         self.term = term

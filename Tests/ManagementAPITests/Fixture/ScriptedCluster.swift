@@ -103,6 +103,21 @@ public actor ScriptedCluster: ClusterService {
             warnings: ["hsm-b needs an operator"])
     }
 
+    /// The two nodes.
+    public func nodes() async -> [NodeStatus] { await status().nodes }
+
+    /// Knows node 2, which leads already.
+    public func transferLeadership(
+        _ request: TransferLeadership, requestID: RequestID
+    ) async throws(ManagementError) -> [NodeStatus] {
+        requestIDs.append(requestID)
+        try await act()
+        guard request.to ?? NodeID(2) == NodeID(2) else {
+            throw ManagementError(.nodeUnknown, detail: "No voter has the number \(request.to ?? node).")
+        }
+        return await status().nodes
+    }
+
     /// The two endpoints.
     public func endpoints() async throws(ManagementError) -> [EndpointStatus] {
         try await act()

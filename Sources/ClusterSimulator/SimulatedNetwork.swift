@@ -79,7 +79,7 @@ extension Simulation {
         case .raft, .gossip:
             wireSample &+= 1
             guard wireSample.isMultiple(of: 16) else { return message }
-        case .request, .answer, .snapshotChunk, .snapshotAnswer: break
+        case .request, .answer, .snapshotChunk, .snapshotAnswer, .removed: break
         }
         do {
             let (kind, payload) = try message.encoded()

@@ -1,5 +1,8 @@
+import ClusterConfiguration
 import ClusterModel
+import ClusterTransport
 import Dispatch
+import KeyCatalog
 import ManagementModel
 import NodeCore
 
@@ -14,6 +17,36 @@ extension Coordinator {
         _ request: TransferLeadership, requestID: RequestID
     ) async throws(ManagementError) -> [NodeStatus] {
         _ = try await ask(.transferLeadership(to: request.to), requestID: requestID)
+        return await nodes()
+    }
+
+    /// Lets a node take part as a learner.
+    public func addNode(
+        _ request: AddNode, requestID: RequestID
+    ) async throws(ManagementError) -> [NodeStatus] {
+        guard let address = NetworkAddress(request.address), let api = APIAddress(request.api) else {
+            throw .invalid(
+                "address or api cannot be read",
+                "Give an address such as 10.0.0.4:7100 and an api such as https://10.0.0.4:7200.")
+        }
+        let record = NodeRecord(id: request.id, peerAddress: "\(address)", apiAddress: "\(api)")
+        _ = try await ask(.addNode(record), requestID: requestID)
+        return await nodes()
+    }
+
+    /// Lets a learner vote.
+    public func promoteNode(
+        _ id: NodeID, requestID: RequestID
+    ) async throws(ManagementError) -> [NodeStatus] {
+        _ = try await ask(.promoteNode(id), requestID: requestID)
+        return await nodes()
+    }
+
+    /// Lets a node take part no more.
+    public func removeNode(
+        _ id: NodeID, requestID: RequestID
+    ) async throws(ManagementError) -> [NodeStatus] {
+        _ = try await ask(.removeNode(id), requestID: requestID)
         return await nodes()
     }
 
@@ -33,5 +66,15 @@ extension Coordinator {
             _ = self.loop.ask(.transferLeadership(to: nil), fresh: fresh) { _ in done.signal() }
         }
         _ = done.wait(timeout: .now() + Self.longestHandover)
+    }
+}
+
+extension PeerAddress {
+    /// The addresses that can be read; the catalog takes others from nobody but an older version.
+    static func of(_ records: [NodeRecord]) -> [PeerAddress] {
+        records.compactMap { record in
+            guard let address = NetworkAddress(record.peerAddress) else { return nil }
+            return PeerAddress(node: record.id, host: address.host, port: UInt16(address.port))
+        }
     }
 }

@@ -160,6 +160,24 @@ extension ManagementError {
             self.init(
                 .transferFailed, detail: "Leadership was not handed over\(target): \(reason).",
                 requestID: requestID)
+        case .membershipBusy(let node):
+            self.init(
+                .membershipConflict, detail: "Node \(node) is being added, promoted or removed.",
+                whatToDo: "Repeat the command in a moment.", requestID: requestID)
+        case .nodeLagging(let node, let behind):
+            self.init(
+                .membershipConflict,
+                detail: "Node \(node) is not connected to the leader, or still lacks \(behind) log entries.",
+                whatToDo: "Wait until 'hsmcluster nodes list' shows that it has caught up.",
+                requestID: requestID)
+        case .quorumAtRisk(let reachable, let voters):
+            self.init(
+                .membershipConflict,
+                detail: "Only \(reachable) of the \(voters) voters that would be left can be reached.",
+                whatToDo: "Bring the other voters back, or promote a new one, first.", requestID: requestID)
+        case .nodeRemoved:
+            self.init(
+                .nodeRemoved, detail: "This node was removed from the cluster.", requestID: requestID)
         case .storageFailed(let reason):
             self.init(
                 .storageReadOnly, detail: "This node does not take part: \(reason).", requestID: requestID)

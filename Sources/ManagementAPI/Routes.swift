@@ -19,7 +19,9 @@ struct Routes: Sendable {
         let resources: [(path: RouterPath, methods: [(HTTPRequest.Method, Handler)])] = [
             ("/healthz/live", [(.get, { _, _ in try JSONResponse.make(["status": "alive"]) })]),
             ("/v1/status", [(.get, status)]),
-            ("/v1/nodes", [(.get, nodes)]),
+            ("/v1/nodes", [(.get, nodes), (.post, addNode)]),
+            ("/v1/nodes/:id/promote", [(.post, promoteNode)]),
+            ("/v1/nodes/:id/remove", [(.post, removeNode)]),
             ("/v1/nodes/transfer-leadership", [(.post, transferLeadership)]),
             ("/v1/endpoints", [(.get, endpoints)]),
             ("/v1/endpoints/:name/retry-login", [(.post, retryLogin)]),

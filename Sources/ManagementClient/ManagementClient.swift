@@ -106,6 +106,27 @@ public struct ManagementClient: Sendable {
         try await change("/v1/nodes/transfer-leadership", body: TransferLeadership(to: node), requestID)
     }
 
+    /// Lets a node take part as a learner.
+    public func addNode(
+        _ request: AddNode, requestID: RequestID
+    ) async throws(ManagementClientError) -> [NodeStatus] {
+        try await change("/v1/nodes", body: request, requestID)
+    }
+
+    /// Lets a learner vote.
+    public func promoteNode(
+        _ id: NodeID, requestID: RequestID
+    ) async throws(ManagementClientError) -> [NodeStatus] {
+        try await change("/v1/nodes/\(id)/promote", body: String?.none, requestID)
+    }
+
+    /// Lets a node take part no more.
+    public func removeNode(
+        _ id: NodeID, requestID: RequestID
+    ) async throws(ManagementClientError) -> [NodeStatus] {
+        try await change("/v1/nodes/\(id)/remove", body: String?.none, requestID)
+    }
+
     /// The endpoints with what every node observes of them.
     public func endpoints() async throws(ManagementClientError) -> [EndpointStatus] {
         try await ask("/v1/endpoints")

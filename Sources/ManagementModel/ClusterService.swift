@@ -24,6 +24,16 @@ public protocol ClusterService: Sendable {
         _ request: TransferLeadership, requestID: RequestID
     ) async throws(ManagementError) -> [NodeStatus]
 
+    /// Lets a node take part as a learner and waits until that is agreed. `membership-conflict` while another change
+    /// is under way.
+    func addNode(_ request: AddNode, requestID: RequestID) async throws(ManagementError) -> [NodeStatus]
+
+    /// Lets a learner vote. `membership-conflict` when it has not caught up.
+    func promoteNode(_ id: NodeID, requestID: RequestID) async throws(ManagementError) -> [NodeStatus]
+
+    /// Lets a node take part no more. `membership-conflict` when no majority of the others can be reached.
+    func removeNode(_ id: NodeID, requestID: RequestID) async throws(ManagementError) -> [NodeStatus]
+
     /// The endpoints with what every node observes of them.
     func endpoints() async throws(ManagementError) -> [EndpointStatus]
 

@@ -78,6 +78,10 @@ extension Node {
             // It has done its work: another node leads.
             return finish(id, .done)
         }
+        if isRemoved, !isLeader {
+            let isDone = request.request == .removeNode(settings.id)
+            return finish(id, isDone ? .done : .refused(.nodeRemoved))
+        }
         if isLeader {
             requests[id]?.sentTo = settings.id
             requests[id]?.firstLeader = request.firstLeader ?? settings.id
@@ -90,7 +94,7 @@ extension Node {
                 askedAt: request.askedAt)
             effects.send.append(PeerEnvelope(to: leader, message: .request(forwarded)))
         } else if !reachesMajority {
-            finish(id, .refused(.noQuorum(reachable: reachableVoters, voters: settings.voters.count)))
+            finish(id, .refused(.noQuorum(reachable: reachableVoters, voters: voters.count)))
         } else if moment.now - request.leaderlessSince > settings.leaderPatience {
             finish(id, .refused(.noLeader))
         }
@@ -109,7 +113,7 @@ extension Node {
 
     mutating func serve(_ forwarded: ForwardedRequest, for peer: NodeID) {
         let ticket = Ticket.remote(peer, sequence: forwarded.sequence)
-        guard isLeader else { return bounce(ticket) }
+        guard isLeader, raft.configuration.isMember(peer) else { return bounce(ticket) }
         execute(forwarded.request, forwarded.freshIdentifier, forwarded.askedAt, for: ticket)
     }
 
@@ -168,6 +172,9 @@ extension Node {
         case .reportLogin(let name, let node, let outcome):
             propose(.reportLogin(name, node: node, outcome: outcome), for: .client(ticket))
         case .transferLeadership(let target): transferLeadership(to: target, for: ticket)
+        case .addNode(let record): change(.add(record), for: ticket)
+        case .promoteNode(let node): change(.promote(node), for: ticket)
+        case .removeNode(let node): change(.remove(node), for: ticket)
         }
     }
 

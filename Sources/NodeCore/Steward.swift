@@ -46,6 +46,8 @@ struct Steward: Sendable {
     var orphanCalls: Set<String> = []
     /// Leadership on its way to another node.
     var transfer: LeadershipTransfer?
+    /// A change of the members.
+    var membership: MembershipChange?
 
     init(term: Term, at now: Instant) {
         self.term = term
@@ -139,6 +141,7 @@ extension Node {
         if let last = stewardRanAt, !steward.isDirty, moment.now - last < settings.tick { return }
         stewardRanAt = moment.now
         self.steward?.isDirty = false
+        advanceMembership()
         advanceView()
         advanceEnrolment()
         advanceScans()

@@ -17,8 +17,11 @@ public struct NodeConfiguration: Hashable, Sendable {
     public var apiListener: NetworkAddress
     /// The node's certificate, key and authority.
     public var tls: TLSFiles
-    /// The voters, this node included, by number.
+    /// The founding voters, this node included, by number. On a node that joins: itself and nodes to find the
+    /// cluster by.
     public var nodes: [Voter]
+    /// True on a node that is added to a running cluster: it waits to be told who votes.
+    public var isJoining = false
     /// The HSM endpoints, in the order of the file.
     public var endpoints: [Endpoint]
     /// How redundant keys have to be.
@@ -202,11 +205,30 @@ extension NodeConfiguration {
         let replicas = try replicas(&root, endpoints: endpoints.count)
         let deadlines = try deadlines(&root)
         let logLevel = try logLevel(&root)
+        let isJoining = try isJoining(&root, nodes: nodes.count)
         try root.finish()
-        return NodeConfiguration(
+        var configuration = NodeConfiguration(
             cluster: cluster, node: number, stateDirectory: paths.absolute(state),
             peerListener: listen.peers, apiListener: listen.api, tls: tls, nodes: nodes,
             endpoints: endpoints, replicas: replicas, deadlines: deadlines, logLevel: logLevel)
+        configuration.isJoining = isJoining
+        return configuration
+    }
+
+    private static func isJoining(
+        _ root: inout MappingReader, nodes: Int
+    ) throws(ConfigurationError) -> Bool {
+        guard let value = try root.optionalText("join", example: "true") else { return false }
+        guard ["true", "false"].contains(value) else {
+            throw root.failure("join", at: nil, "it is neither true nor false", "Write 'join: true'.")
+        }
+        guard value == "true" else { return false }
+        guard nodes > 1 else {
+            throw root.failure(
+                "join", at: nil, "the list 'nodes' names no other node",
+                "Add at least one node of the cluster that is joined.")
+        }
+        return true
     }
 
     private static func replicas(

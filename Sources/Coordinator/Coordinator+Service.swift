@@ -92,7 +92,7 @@ extension Coordinator: ClusterService {
             requestID: requestID)
     }
 
-    private func ask(
+    func ask(
         _ request: ClientRequest, requestID: RequestID?
     ) async throws(ManagementError) -> ClientReply {
         let reply = await reply(to: request)
@@ -119,7 +119,7 @@ extension Coordinator: ClusterService {
         }
     }
 
-    private func onLoop<Value: Sendable>(_ body: @escaping @Sendable (NodeLoop) -> Value) async -> Value {
+    func onLoop<Value: Sendable>(_ body: @escaping @Sendable (NodeLoop) -> Value) async -> Value {
         await withCheckedContinuation { continuation in
             loop.queue.async { continuation.resume(returning: body(self.loop)) }
         }
@@ -153,6 +153,31 @@ extension ManagementError {
             self.init(
                 .generationFailed, detail: "\(label) was given up: \(reason). Its number is not used again.",
                 requestID: requestID)
+        case .nodeUnknown(let node):
+            self.init(.nodeUnknown, detail: "No voter has the number \(node).", requestID: requestID)
+        case .transferFailed(let node, let reason):
+            let target = node.map { " to node \($0)" } ?? ""
+            self.init(
+                .transferFailed, detail: "Leadership was not handed over\(target): \(reason).",
+                requestID: requestID)
+        case .membershipBusy(let node):
+            self.init(
+                .membershipConflict, detail: "Node \(node) is being added, promoted or removed.",
+                whatToDo: "Repeat the command in a moment.", requestID: requestID)
+        case .nodeLagging(let node, let behind):
+            self.init(
+                .membershipConflict,
+                detail: "Node \(node) is not connected to the leader, or still lacks \(behind) log entries.",
+                whatToDo: "Wait until 'hsmcluster nodes list' shows that it has caught up.",
+                requestID: requestID)
+        case .quorumAtRisk(let reachable, let voters):
+            self.init(
+                .membershipConflict,
+                detail: "Only \(reachable) of the \(voters) voters that would be left can be reached.",
+                whatToDo: "Bring the other voters back, or promote a new one, first.", requestID: requestID)
+        case .nodeRemoved:
+            self.init(
+                .nodeRemoved, detail: "This node was removed from the cluster.", requestID: requestID)
         case .storageFailed(let reason):
             self.init(
                 .storageReadOnly, detail: "This node does not take part: \(reason).", requestID: requestID)

@@ -36,7 +36,8 @@ public final class Coordinator: Sendable {
         self.configuration = configuration
         self.logger = logger
         try StateDirectory.make(configuration.stateDirectory)
-        let voters = configuration.nodes.map(\.id).sorted()
+        // A node that joins learns from the cluster who votes.
+        let voters = configuration.isJoining ? [] : configuration.nodes.map(\.id).sorted()
         let stateDirectory = configuration.stateDirectory
         let logStore = try LogStore(
             directory: stateDirectory, cluster: configuration.cluster, node: configuration.node)
@@ -63,7 +64,9 @@ public final class Coordinator: Sendable {
         let queue = DispatchQueue(label: "hsmcluster.node", qos: .userInitiated)
         let loop = NodeLoop(node: node, queue: queue, logger: logger)
         self.loop = loop
-        let transport = try Self.transport(configuration, queue) { event in loop.take(event) }
+        let transport = try Self.transport(configuration, node.peerRecords, queue) { event in
+            loop.take(event)
+        }
         self.transport = transport
         writer = DurableWriter(
             logStore: logStore, catalogStore: catalogStore,
@@ -80,6 +83,9 @@ public final class Coordinator: Sendable {
     private static func settings(_ configuration: NodeConfiguration, _ voters: [NodeID]) -> NodeSettings {
         var settings = NodeSettings(
             id: configuration.node, voters: voters, endpoints: configuration.endpoints.map(\.name))
+        settings.nodes = configuration.nodes.map {
+            NodeRecord(id: $0.id, peerAddress: "\($0.address)", apiAddress: "\($0.api)")
+        }
         settings.minimumReplicas = configuration.replicas.minimum
         settings.repairSources = configuration.replicas.sources
         settings.callDeadline = configuration.deadlines.endpointCall
@@ -90,18 +96,16 @@ public final class Coordinator: Sendable {
     }
 
     private static func transport(
-        _ configuration: NodeConfiguration, _ queue: DispatchQueue,
+        _ configuration: NodeConfiguration, _ records: [NodeRecord], _ queue: DispatchQueue,
         onEvent: @escaping @Sendable (TransportEvent) -> Void
     ) throws -> ClusterTransport {
-        let peers = configuration.nodes.filter { $0.id != configuration.node }.map {
-            PeerAddress(node: $0.id, host: $0.address.host, port: UInt16($0.address.port))
-        }
         var settings = TransportSettings()
         settings.jitterSeed = UInt64.random(in: 0 ... .max)
         let listener = configuration.peerListener
         return try ClusterTransport(
             local: configuration.node, clusterName: configuration.cluster,
-            listen: .address(host: listener.host, port: UInt16(listener.port)), peers: peers,
+            listen: .address(host: listener.host, port: UInt16(listener.port)),
+            peers: PeerAddress.of(records),
             identity: TransportIdentity(
                 certificateChainPath: configuration.tls.certificate, privateKeyPath: configuration.tls.key,
                 authorityPath: configuration.tls.authority), settings: settings, delivery: queue,
@@ -135,9 +139,10 @@ public final class Coordinator: Sendable {
     /// that has stopped taking part says so, and counts as responsive.
     public var isResponsive: Bool { loop.isResponsive }
 
-    /// Stops taking part and closes the stores. Token hosts go on, to be found again, unless `stopTokenHosts`.
+    /// Hands leadership over, stops taking part and closes the stores. Token hosts go on, to be found again, unless `stopTokenHosts`.
     /// Blocks for a few seconds at most.
     public func stop(stopTokenHosts: Bool = false) {
+        handOverLeadership()
         transport.stop()
         loop.queue.sync { loop.halt("the node is shutting down") }
         writer.flush()

@@ -163,7 +163,16 @@ final class NodeLoop: @unchecked Sendable {
         for call in effects.calls { make(call, of: outside.tokenHosts[call.endpoint]) }
         for (id, reply) in effects.replies { waiting.removeValue(forKey: id)?(reply) }
         for notice in effects.notices { log(notice) }
+        if effects.peersChanged { updatePeers(of: outside.transport) }
         if effects.roleChanged { roleObserver?(summary) }
+    }
+
+    private func updatePeers(of transport: ClusterTransport) {
+        do {
+            try transport.updatePeers(PeerAddress.of(node.peerRecords))
+        } catch {
+            logger.error("the links cannot follow the change of the members: \(error)")
+        }
     }
 
     /// Batches are durable: their messages may leave now, from whatever thread this is.
@@ -211,7 +220,8 @@ final class NodeLoop: @unchecked Sendable {
 
     var summary: RoleSummary {
         RoleSummary(
-            role: node.raft.role.kind, term: node.raft.term, leader: node.raft.leader, haltReason: haltReason)
+            role: node.raft.role.kind, term: node.raft.term, leader: node.raft.leader,
+            isRemoved: node.isRemoved, haltReason: haltReason)
     }
 }
 
@@ -223,12 +233,15 @@ public struct RoleSummary: Hashable, Sendable {
     public var term: Term
     /// The leader it knows.
     public var leader: NodeID?
+    /// Whether the node was removed from the cluster.
+    public var isRemoved: Bool
     /// Why the node does not take part any more, if so.
     public var haltReason: String?
 
     /// One line, for sd_notify's STATUS.
     public var statusLine: String {
         if let haltReason { return "stopped taking part: \(haltReason)" }
+        if isRemoved { return "removed from the cluster: stop this node" }
         let following = leader.map { role == .leader ? "" : ", leader is node \($0)" } ?? ", no leader"
         return "\(role.rawValue) in term \(term)\(following)"
     }

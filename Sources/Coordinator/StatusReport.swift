@@ -19,7 +19,7 @@ struct StatusReport {
         return ClusterStatus(
             cluster: configuration.cluster, node: node.settings.id, quorum: leader != nil, leader: leader,
             term: node.raft.term, commitIndex: node.raft.commitIndex, appliedIndex: node.appliedIndex,
-            nodes: configuration.nodes.sorted { $0.id < $1.id }.map(nodeStatus),
+            nodes: listedNodes.map(nodeStatus),
             endpoints: endpointNames.map { endpoint($0, record: node.catalog.endpoints[$0]) },
             keyStores: node.catalog.keyStores.values
                 .sorted { ($0.createdAt, $0.name) < ($1.createdAt, $1.name) }
@@ -38,7 +38,28 @@ struct StatusReport {
         Set(node.settings.endpoints).union(node.catalog.endpoints.keys).sorted()
     }
 
-    private func nodeStatus(_ voter: NodeConfiguration.Voter) -> NodeStatus {
+    /// The members and this node. Before anything was changed, the members are those of the configuration file.
+    private var listedNodes: [NodeRecord] {
+        var records = node.peerRecords
+        if let own = node.catalog.nodes[node.settings.id]
+            ?? node.settings.nodes.first(where: { $0.id == node.settings.id })
+        {
+            records.append(own)
+        }
+        return records.filter { $0.id == node.settings.id || isListed($0.id) }.sorted { $0.id < $1.id }
+    }
+
+    private func isListed(_ id: NodeID) -> Bool {
+        node.voters.isEmpty || node.raft.configuration.isMember(id)
+    }
+
+    private func membership(_ id: NodeID) -> NodeMembership {
+        if id == node.settings.id, node.isRemoved { return .removed }
+        if node.raft.configuration.isVoter(id) { return .voter }
+        return node.raft.configuration.isMember(id) ? .learner : .none
+    }
+
+    private func nodeStatus(_ voter: NodeRecord) -> NodeStatus {
         let isLocal = voter.id == node.settings.id
         let member = node.gossip.members.first { $0.node == voter.id }
         var role = NodeRole.unknown
@@ -56,7 +77,7 @@ struct StatusReport {
         }
         return NodeStatus(
             id: voter.id, role: role, state: isLocal ? .alive : memberState(member),
-            address: "\(voter.address)",
+            address: voter.peerAddress, api: voter.apiAddress, membership: membership(voter.id),
             isLocal: isLocal, term: isLocal ? node.raft.term : nil,
             matchIndex: isLocal
                 ? node.raft.lastIndex : node.raft.peers.first { $0.id == voter.id }?.matchIndex)
@@ -122,11 +143,18 @@ struct StatusReport {
     private var warnings: [String] {
         var warnings: [String] = []
         if let haltReason { warnings.append("node \(node.settings.id) does not take part: \(haltReason)") }
-        if node.raft.leader == nil {
+        if node.isRemoved {
+            warnings.append(
+                "node \(node.settings.id) was removed from the cluster and takes no part any more: stop it")
+        } else if node.voters.isEmpty {
+            warnings.append(
+                "node \(node.settings.id) waits to be added: run 'hsmcluster nodes add \(node.settings.id) ...'"
+            )
+        } else if node.raft.leader == nil {
             warnings.append(
                 node.reachesMajority
                     ? "no leader: an election is under way"
-                    : "no quorum: \(node.reachableVoters) of \(node.settings.voters.count) nodes can be reached; "
+                    : "no quorum: \(node.reachableVoters) of \(node.voters.count) nodes can be reached; "
                         + "what follows may be out of date")
         }
         for key in node.catalog.keysInOrder where key.state == .usable {

@@ -57,6 +57,10 @@ extension Catalog {
                 return try moveOrphan(endpoint, identity, to: .destroying, &changes)
             case .orphanDestroyed(let endpoint, let identity):
                 return try moveOrphan(endpoint, identity, to: .destroyed, &changes)
+            case .registerNode(let record):
+                return try register(record, &changes)
+            case .forgetNode(let node):
+                return forgetNode(node, &changes)
             }
         } catch {
             return .refused(error)

@@ -15,6 +15,10 @@ public struct Catalog: Hashable, Sendable {
     public internal(set) var endpoints: [EndpointName: EndpointRecord] = [:]
     /// Orphans by `Orphan.rowKey`.
     public internal(set) var orphans: [String: Orphan] = [:]
+    /// Where the nodes are reached, by number.
+    public internal(set) var nodes: [NodeID: NodeRecord] = [:]
+    /// The members; nil as long as they are the founding ones.
+    public internal(set) var membership: Membership?
     /// Counters.
     public internal(set) var counters = Counters()
     /// Operations by client request.
@@ -105,6 +109,8 @@ extension Catalog {
         static let endpoints = "endpoints"
         static let orphans = "orphans"
         static let counters = "counters"
+        static let nodes = "nodes"
+        static let membership = "membership"
     }
 
     /// Rebuilds the catalog from its rows, in any order.
@@ -128,6 +134,11 @@ extension Catalog {
                 case Table.orphans:
                     let orphan = try CBORDecoder.decode(Orphan.self, from: value)
                     orphans[Orphan.rowKey(orphan.endpoint, orphan.identity)] = orphan
+                case Table.nodes:
+                    let node = try CBORDecoder.decode(NodeRecord.self, from: value)
+                    nodes[node.id] = node
+                case Table.membership:
+                    membership = try CBORDecoder.decode(Membership.self, from: value)
                 case Table.counters:
                     counters = try CBORDecoder.decode(Counters.self, from: value)
                 default:
@@ -158,6 +169,8 @@ extension Catalog {
             rows.append(row(Table.endpoints, name.rawValue, endpoints[name]))
         }
         for key in orphans.keys.sorted() { rows.append(row(Table.orphans, key, orphans[key])) }
+        for id in nodes.keys.sorted() { rows.append(row(Table.nodes, id.description, nodes[id])) }
+        if let membership { rows.append(row(Table.membership, "membership", membership)) }
         rows.append(row(Table.counters, "counters", counters))
         return rows
     }

@@ -47,6 +47,10 @@ public enum CatalogCommand: Hashable, Sendable, Codable {
     case destroyOrphan(endpoint: EndpointName, identity: KeyIdentity)
     /// It is gone.
     case orphanDestroyed(endpoint: EndpointName, identity: KeyIdentity)
+    /// Remember where a node is reached.
+    case registerNode(NodeRecord)
+    /// Forget where a node was reached that is no member any more.
+    case forgetNode(NodeID)
 }
 
 /// What a `beginKey` command carries.
@@ -156,6 +160,10 @@ public enum CatalogLimits {
     public static let reasonBytes = 1_024
     /// The most attempts of one operation.
     public static let attempts = 1_000
+    /// The longest address, in bytes.
+    public static let addressBytes = 300
+    /// The most nodes.
+    public static let nodes = 64
     /// The most endpoints.
     public static let endpoints = 64
 }

@@ -19,6 +19,10 @@ struct Routes: Sendable {
         let resources: [(path: RouterPath, methods: [(HTTPRequest.Method, Handler)])] = [
             ("/healthz/live", [(.get, { _, _ in try JSONResponse.make(["status": "alive"]) })]),
             ("/v1/status", [(.get, status)]),
+            ("/v1/nodes", [(.get, nodes), (.post, addNode)]),
+            ("/v1/nodes/:id/promote", [(.post, promoteNode)]),
+            ("/v1/nodes/:id/remove", [(.post, removeNode)]),
+            ("/v1/nodes/transfer-leadership", [(.post, transferLeadership)]),
             ("/v1/endpoints", [(.get, endpoints)]),
             ("/v1/endpoints/:name/retry-login", [(.post, retryLogin)]),
             ("/v1/key-stores", [(.get, keyStores), (.post, createKeyStore)]),
@@ -126,7 +130,7 @@ struct Routes: Sendable {
         (0x61...0x7A).contains(byte) || (0x30...0x39).contains(byte) || byte == UInt8(ascii: "-")
     }
 
-    private func read<Value: Sendable>(
+    func read<Value: Sendable>(
         through gate: CallGate? = nil,
         _ call: @escaping @Sendable () async throws(ManagementError) -> Value
     ) async throws -> Value {
@@ -136,7 +140,7 @@ struct Routes: Sendable {
     }
 
     /// Runs a call that changes something; every answer, errors included, names the request.
-    private func change<Value: Codable & Sendable>(
+    func change<Value: Codable & Sendable>(
         _ request: Request, status: HTTPResponse.Status, expired: ManagementError.Code = .timeout,
         _ prepare: (ClusterModel.RequestID) async throws ->
             @Sendable () async throws(ManagementError) -> Value

@@ -94,6 +94,39 @@ public struct ManagementClient: Sendable {
         try await ask("/v1/status")
     }
 
+    /// The nodes as the first node that answers sees them. Needs no quorum.
+    public func nodes() async throws(ManagementClientError) -> [NodeStatus] {
+        try await ask("/v1/nodes")
+    }
+
+    /// Lets another node lead.
+    public func transferLeadership(
+        to node: NodeID?, requestID: RequestID
+    ) async throws(ManagementClientError) -> [NodeStatus] {
+        try await change("/v1/nodes/transfer-leadership", body: TransferLeadership(to: node), requestID)
+    }
+
+    /// Lets a node take part as a learner.
+    public func addNode(
+        _ request: AddNode, requestID: RequestID
+    ) async throws(ManagementClientError) -> [NodeStatus] {
+        try await change("/v1/nodes", body: request, requestID)
+    }
+
+    /// Lets a learner vote.
+    public func promoteNode(
+        _ id: NodeID, requestID: RequestID
+    ) async throws(ManagementClientError) -> [NodeStatus] {
+        try await change("/v1/nodes/\(id)/promote", body: String?.none, requestID)
+    }
+
+    /// Lets a node take part no more.
+    public func removeNode(
+        _ id: NodeID, requestID: RequestID
+    ) async throws(ManagementClientError) -> [NodeStatus] {
+        try await change("/v1/nodes/\(id)/remove", body: String?.none, requestID)
+    }
+
     /// The endpoints with what every node observes of them.
     public func endpoints() async throws(ManagementClientError) -> [EndpointStatus] {
         try await ask("/v1/endpoints")
@@ -137,11 +170,11 @@ public struct ManagementClient: Sendable {
         return try await change("/v1/endpoints/\(name)/retry-login", body: String?.none, requestID)
     }
 
-    private func ask<Answer: Decodable>(_ path: String) async throws(ManagementClientError) -> Answer {
+    func ask<Answer: Decodable>(_ path: String) async throws(ManagementClientError) -> Answer {
         try await call(Call(method: .GET, path: path, body: nil, requestID: nil))
     }
 
-    private func change<Answer: Decodable>(
+    func change<Answer: Decodable>(
         _ path: String, body: (some Encodable)?, _ requestID: RequestID
     ) async throws(ManagementClientError) -> Answer {
         // Encoding values of numbers and texts cannot fail.

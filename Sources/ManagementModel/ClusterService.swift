@@ -15,6 +15,25 @@ public protocol ClusterService: Sendable {
     /// This node's own view. Never fails, needs neither leader nor quorum.
     func status() async -> ClusterStatus
 
+    /// The nodes as this node sees them. Needs neither leader nor quorum.
+    func nodes() async -> [NodeStatus]
+
+    /// Lets another node lead and waits until it does. `node-unknown` when the named node does not vote,
+    /// `transfer-failed` when leadership stayed where it was. Without a name, a repeated call may move it once more.
+    func transferLeadership(
+        _ request: TransferLeadership, requestID: RequestID
+    ) async throws(ManagementError) -> [NodeStatus]
+
+    /// Lets a node take part as a learner and waits until that is agreed. `membership-conflict` while another change
+    /// is under way.
+    func addNode(_ request: AddNode, requestID: RequestID) async throws(ManagementError) -> [NodeStatus]
+
+    /// Lets a learner vote. `membership-conflict` when it has not caught up.
+    func promoteNode(_ id: NodeID, requestID: RequestID) async throws(ManagementError) -> [NodeStatus]
+
+    /// Lets a node take part no more. `membership-conflict` when no majority of the others can be reached.
+    func removeNode(_ id: NodeID, requestID: RequestID) async throws(ManagementError) -> [NodeStatus]
+
     /// The endpoints with what every node observes of them.
     func endpoints() async throws(ManagementError) -> [EndpointStatus]
 

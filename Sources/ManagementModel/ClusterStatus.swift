@@ -114,6 +114,10 @@ public struct NodeStatus: Hashable, Sendable, Codable {
     public var state: MemberState
     /// Where other nodes reach it, `host:port`.
     public var address: String
+    /// Where clients reach its management API, `https://host:port`.
+    public var api: String?
+    /// Whether it votes.
+    public var membership: NodeMembership?
     /// True for the answering node itself.
     public var isLocal: Bool
     /// Its term, where known.
@@ -123,13 +127,16 @@ public struct NodeStatus: Hashable, Sendable, Codable {
 
     /// Puts a node's status together.
     public init(
-        id: NodeID, role: NodeRole, state: MemberState, address: String, isLocal: Bool, term: Term? = nil,
+        id: NodeID, role: NodeRole, state: MemberState, address: String, api: String? = nil,
+        membership: NodeMembership? = nil, isLocal: Bool, term: Term? = nil,
         matchIndex: LogIndex? = nil
     ) {
         self.id = id
         self.role = role
         self.state = state
         self.address = address
+        self.api = api
+        self.membership = membership
         self.isLocal = isLocal
         self.term = term
         self.matchIndex = matchIndex

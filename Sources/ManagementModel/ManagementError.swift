@@ -93,6 +93,14 @@ extension ManagementError.Code {
     public static let storageReadOnly = Self(rawValue: "storage-read-only")
     /// No answer within the deadline.
     public static let timeout = Self(rawValue: "timeout")
+    /// No node of the cluster has this number.
+    public static let nodeUnknown = Self(rawValue: "node-unknown")
+    /// Leadership could not be handed over.
+    public static let transferFailed = Self(rawValue: "transfer-failed")
+    /// The members of the cluster cannot be changed like this now.
+    public static let membershipConflict = Self(rawValue: "membership-conflict")
+    /// The node that was asked is no member any more.
+    public static let nodeRemoved = Self(rawValue: "node-removed")
     /// Too many calls at once.
     public static let busy = Self(rawValue: "busy")
     /// The certificate does not allow this.
@@ -113,7 +121,9 @@ extension ManagementError.Code {
         .noQuorum, .noLeader, .notEnoughEndpoints, .unknownAlgorithm, .invalidRequest, .keyStoreExists,
         .noKeyStore, .generationFailed, .generationPending, .labelAmbiguous, .requestIDConflict,
         .endpointUnknown, .operationUnknown, .storageReadOnly, .timeout, .busy, .unauthorized, .notFound,
-        .methodNotAllowed, .bodyTooLarge, .unsupportedMediaType, .internalError,
+        .methodNotAllowed, .bodyTooLarge, .unsupportedMediaType, .internalError, .nodeUnknown,
+        .transferFailed,
+        .membershipConflict, .nodeRemoved,
     ]
 
     struct Facts {
@@ -184,6 +194,22 @@ extension ManagementError.Code {
             Facts(
                 httpStatus: 404, retryable: false, title: "No such request",
                 whatToDo: "Check the request id. A request that never arrived may be sent again.")
+        case .nodeUnknown:
+            Facts(
+                httpStatus: 404, retryable: false, title: "No such node",
+                whatToDo: "See 'hsmcluster nodes list' for the numbers.")
+        case .membershipConflict:
+            Facts(
+                httpStatus: 409, retryable: false, title: "The members cannot be changed now",
+                whatToDo: "See 'hsmcluster nodes list'.")
+        case .nodeRemoved:
+            Facts(
+                httpStatus: 503, retryable: true, title: "This node was removed from the cluster",
+                whatToDo: "Ask another node; take this one out of the client's configuration and stop it.")
+        case .transferFailed:
+            Facts(
+                httpStatus: 409, retryable: false, title: "Leadership was not handed over",
+                whatToDo: "See 'hsmcluster nodes list', and name a voter that is alive and up to date.")
         case .storageReadOnly:
             Facts(
                 httpStatus: 503, retryable: true, title: "A node cannot write its log",

@@ -11,6 +11,8 @@ public enum ManagementLimits {
     public static let commentBytes = 256
     /// The most bytes of a key store's name.
     public static let keyStoreNameBytes = 64
+    /// The most bytes of a node's address.
+    public static let addressBytes = 300
     /// The most replicas that a key store may ask for.
     public static let replicas = 32
     /// The most bytes of foreign text that an error message repeats.
@@ -138,7 +140,7 @@ extension GenerateMasterKey: Codable {
 }
 
 /// Any member name, to see which ones an object has.
-private struct AnyKey: CodingKey {
+struct AnyKey: CodingKey {
     var stringValue: String
     var intValue: Int? { nil }
     init(stringValue: String) { self.stringValue = stringValue }

@@ -19,6 +19,24 @@ public struct NodeRole: RawRepresentable, Hashable, Sendable, Codable, CustomStr
     public var description: String { rawValue }
 }
 
+/// Whether a node takes part in consensus.
+public struct NodeMembership: RawRepresentable, Hashable, Sendable, Codable, CustomStringConvertible {
+    /// The word in JSON.
+    public var rawValue: String
+    /// Wraps a word.
+    public init(rawValue: String) { self.rawValue = rawValue }
+    /// Counts in elections and commitment.
+    public static let voter = NodeMembership(rawValue: "voter")
+    /// Receives the log and may be promoted.
+    public static let learner = NodeMembership(rawValue: "learner")
+    /// Was a member and is none any more.
+    public static let removed = NodeMembership(rawValue: "removed")
+    /// Has not been added yet.
+    public static let none = NodeMembership(rawValue: "none")
+    /// The word.
+    public var description: String { rawValue }
+}
+
 /// A member's liveness as gossip sees it (SWIM §4).
 public struct MemberState: RawRepresentable, Hashable, Sendable, Codable, CustomStringConvertible {
     /// The word in JSON.

@@ -19,6 +19,15 @@ public enum ClientRequest: Hashable, Sendable, Codable {
     case claimLogin(EndpointName, node: NodeID)
     /// A node says how that try ended.
     case reportLogin(EndpointName, node: NodeID, outcome: LoginOutcome)
+    /// Let another node lead: the named one, or whichever is best. Without a name, asking again after it has
+    /// happened moves leadership once more.
+    case transferLeadership(to: NodeID?)
+    /// Let a node take part as a learner, or change where it is reached.
+    case addNode(NodeRecord)
+    /// Let a learner vote.
+    case promoteNode(NodeID)
+    /// Let a node take part no more.
+    case removeNode(NodeID)
 
     /// The parameters of `generateKey`.
     public struct GenerateKey: Hashable, Sendable, Codable {
@@ -98,6 +107,18 @@ public enum ClientRefusal: Error, Hashable, Sendable, Codable {
     case generationFailed(label: String, reason: String)
     /// The catalog's rules forbid it.
     case catalog(CatalogRefusal)
+    /// No voter has this number.
+    case nodeUnknown(NodeID)
+    /// Leadership stayed where it was.
+    case transferFailed(to: NodeID?, reason: String)
+    /// The members are being changed already; one change at a time.
+    case membershipBusy(NodeID)
+    /// The node lacks too many entries to vote, or has no link to the leader.
+    case nodeLagging(NodeID, behind: UInt64)
+    /// After the change, no majority of the voters could be reached.
+    case quorumAtRisk(reachable: Int, voters: Int)
+    /// This node was removed from the cluster.
+    case nodeRemoved
     /// This node's disk does not accept writes.
     case storageFailed(String)
 }

@@ -13,6 +13,8 @@ enum Purpose: Sendable {
     case key(OperationID)
     /// A copy that has proved itself.
     case copy(Steward.CopyKey)
+    /// A step of a change of the members.
+    case membership
     /// Upkeep, named so that it is not proposed twice.
     case upkeep(String)
 }
@@ -28,11 +30,11 @@ extension Node {
 
     /// How many voters, this node included, can be reached now.
     public var reachableVoters: Int {
-        settings.voters.filter { $0 == settings.id || linkedPeers.contains($0) }.count
+        voters.filter { $0 == settings.id || linkedPeers.contains($0) }.count
     }
 
     /// True when a majority of the voters can be reached.
-    public var reachesMajority: Bool { reachableVoters * 2 > settings.voters.count }
+    public var reachesMajority: Bool { reachableVoters * 2 > voters.count }
 
     mutating func linkChanged(_ peer: NodeID, _ isUp: Bool) {
         if isUp { linkedPeers.insert(peer) } else { linkedPeers.remove(peer) }
@@ -82,7 +84,8 @@ extension Node {
     /// Forgets what only a leader does. Clients of this node ask the next leader; other nodes' are told to.
     private mutating func stepDown() {
         let orphaned =
-            (steward?.waiting ?? []).map(\.ticket)
+            (steward?.membership.map { [$0.ticket] } ?? []) + (steward?.transfer.map { [$0.ticket] } ?? [])
+            + (steward?.waiting ?? []).map(\.ticket)
             + (steward?.waiters ?? [:]).sorted { $0.key < $1.key }.flatMap(\.value)
         steward = nil
         for ticket in orphaned { bounce(ticket) }
@@ -121,6 +124,7 @@ extension Node {
         case .key(let operation): steward?.works[operation]?.isProposing = false
         case .copy(let key): copyProposalEnded(key)
         case .upkeep(let name): steward?.upkeep.remove(name)
+        case .membership: membershipStepEnded(.done)
         }
     }
 
@@ -142,6 +146,9 @@ extension Node {
                 return
             }
         }
+        if case .configuration(let configuration) = entry.payload {
+            changes += membershipApplied(configuration, entry.index)
+        }
         appliedIndex = entry.index
         effects.applied.append(AppliedEntry(index: entry.index, term: entry.term, changes: changes))
         if let proposal = uncommitted.removeValue(forKey: entry.index) {
@@ -162,6 +169,7 @@ extension Node {
                 )
             }
         case .copy(let key): copyProposalEnded(key)
+        case .membership: membershipStepEnded(outcome)
         case .upkeep(let name): steward?.upkeep.remove(name)
         }
     }
@@ -185,6 +193,8 @@ extension Node {
                 isInService ? .info : .warning,
                 "endpoint \(name) is \(word)\(reason.map { ": \($0)" } ?? "")",
                 ["endpoint": "\(name)"])
+        case .registerNode, .forgetNode:
+            membersChanged()
         case .activateKey, .failKey:
             guard case .key(let key) = outcome else { return }
             keyFinished(key)

@@ -21,6 +21,8 @@ struct LocalRequest: Sendable {
     var arrivedAt: Instant
     /// The node that works on it, or nil while there is no leader.
     var sentTo: NodeID?
+    /// The first leader that it was given to.
+    var firstLeader: NodeID?
     /// Since when there has been no leader to send it to.
     var leaderlessSince: Instant
 }
@@ -70,18 +72,30 @@ extension Node {
 
     private mutating func route(_ id: ClientRequestID) {
         guard let request = requests[id] else { return }
+        if case .transferLeadership(nil) = request.request, let leader = raft.leader,
+            request.firstLeader ?? leader != leader
+        {
+            // It has done its work: another node leads.
+            return finish(id, .done)
+        }
+        if isRemoved, !isLeader {
+            let isDone = request.request == .removeNode(settings.id)
+            return finish(id, isDone ? .done : .refused(.nodeRemoved))
+        }
         if isLeader {
             requests[id]?.sentTo = settings.id
+            requests[id]?.firstLeader = request.firstLeader ?? settings.id
             execute(request.request, request.freshIdentifier, request.askedAt, for: .local(id))
         } else if let leader = raft.leader, linkedPeers.contains(leader) {
             requests[id]?.sentTo = leader
+            requests[id]?.firstLeader = request.firstLeader ?? leader
             let forwarded = ForwardedRequest(
                 life: life, sequence: id.rawValue, request: request.request,
                 freshIdentifier: request.freshIdentifier,
                 askedAt: request.askedAt)
             effects.send.append(PeerEnvelope(to: leader, message: .request(forwarded)))
         } else if !reachesMajority {
-            finish(id, .refused(.noQuorum(reachable: reachableVoters, voters: settings.voters.count)))
+            finish(id, .refused(.noQuorum(reachable: reachableVoters, voters: voters.count)))
         } else if moment.now - request.leaderlessSince > settings.leaderPatience {
             finish(id, .refused(.noLeader))
         }
@@ -100,7 +114,7 @@ extension Node {
 
     mutating func serve(_ forwarded: ForwardedRequest, for peer: NodeID) {
         let ticket = Ticket.remote(peer, life: forwarded.life, sequence: forwarded.sequence)
-        guard isLeader else { return bounce(ticket) }
+        guard isLeader, raft.configuration.isMember(peer) else { return bounce(ticket) }
         execute(forwarded.request, forwarded.freshIdentifier, forwarded.askedAt, for: ticket)
     }
 
@@ -158,6 +172,10 @@ extension Node {
             propose(.claimLogin(name, node: node), for: .client(ticket))
         case .reportLogin(let name, let node, let outcome):
             propose(.reportLogin(name, node: node, outcome: outcome), for: .client(ticket))
+        case .transferLeadership(let target): transferLeadership(to: target, for: ticket)
+        case .addNode(let record): change(.add(record), for: ticket)
+        case .promoteNode(let node): change(.promote(node), for: ticket)
+        case .removeNode(let node): change(.remove(node), for: ticket)
         }
     }
 

@@ -237,6 +237,7 @@ extension Node {
         appliedIndex = metadata.lastIndex
         bytesApplied = 0
         noticeClearedRejections(since: before)
+        if before.membership != catalog.membership || before.nodes != catalog.nodes { membersChanged() }
         notice(
             .info, "the catalog was replaced by the leader's, up to entry \(metadata.lastIndex)",
             ["index": "\(metadata.lastIndex)"])

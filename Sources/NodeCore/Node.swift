@@ -123,6 +123,8 @@ public struct NodeEffects: Sendable {
     /// snapshot's description and in one transaction; then the whole log; then report `.snapshotInstalled`. A start
     /// that finds the rows replaced and the log not must finish that first.
     public var installSnapshot: SnapshotInstallation?
+    /// True when `Node.peerRecords` may be another list than before.
+    public var peersChanged = false
     /// Calls to make.
     public var calls: [EndpointCall] = []
     /// Answers to this node's clients.
@@ -193,6 +195,8 @@ public struct Node: Sendable {
     var takingSnapshot: SnapshotMetadata?
     /// Bytes of commands applied since the last snapshot of this life.
     var bytesApplied = 0
+    /// The entry of which another node said that it removed this one.
+    var removalNotice: LogIndex?
     var observationsDue: Instant
 
     /// A node as it starts: `raft`, `catalog` and `appliedIndex` come from its disk.
@@ -206,8 +210,10 @@ public struct Node: Sendable {
         self.appliedIndex = appliedIndex
         self.moment = moment
         life = incarnation.rawValue
+        let members = catalog.membership.map { $0.voters + $0.learners } ?? settings.voters
         gossip = GossipMachine(
-            id: settings.id, members: settings.voters, incarnation: incarnation, settings: settings.gossip,
+            id: settings.id, members: members.isEmpty ? settings.nodes.map(\.id) : members,
+            incarnation: incarnation, settings: settings.gossip,
             seed: seed)
         observationsDue = moment.now
         for name in settings.endpoints { localEndpoints[name] = LocalEndpoint() }
@@ -234,22 +240,27 @@ public struct Node: Sendable {
     }
 
     private mutating func tick() {
-        stepRaft(.tick)
+        // Without ticks there are no campaigns.
+        if !isRemoved { stepRaft(.tick) }
         stepGossip(.tick)
         publishObservations()
         checkRequests()
         checkSnapshots()
+        checkTransfer()
     }
 
     private mutating func receive(_ message: PeerMessage, from peer: NodeID) {
-        guard peer != settings.id, settings.voters.contains(peer) else { return }
+        guard peer != settings.id, isKnown(peer) else { return }
         switch message {
-        case .raft(let message): stepRaft(.received(message, from: peer))
+        case .raft(let message):
+            correctRemovedCampaigner(peer, message)
+            stepRaft(.received(message, from: peer))
         case .gossip(let message): stepGossip(.received(message, from: peer))
         case .request(let request): serve(request, for: peer)
         case .answer(let answer): takeAnswer(answer, from: peer)
         case .snapshotChunk(let chunk): takeChunk(chunk, from: peer)
         case .snapshotAnswer(let answer): takeSnapshotAnswer(answer, from: peer)
+        case .removed(let removal): takeRemoval(removal)
         }
     }
 
@@ -268,6 +279,7 @@ public struct Node: Sendable {
         effects.calls += self.effects.calls
         effects.replies += self.effects.replies
         effects.notices += self.effects.notices
+        effects.peersChanged = effects.peersChanged || self.effects.peersChanged
         effects.roleChanged = effects.roleChanged || self.effects.roleChanged
         effects.fatal = effects.fatal ?? self.effects.fatal
         self.effects = NodeEffects()

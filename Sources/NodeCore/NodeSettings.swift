@@ -1,5 +1,6 @@
 import ClusterModel
 import Gossip
+import KeyCatalog
 import Raft
 
 // Every bound and every time of a node in one place, so that the simulator can draw them and an operator can
@@ -10,10 +11,12 @@ import Raft
 public struct NodeSettings: Sendable {
     /// This node.
     public var id: NodeID
-    /// All voters, this node included.
+    /// The founding voters, this node included; empty on a node that joins a running cluster.
     public var voters: [NodeID]
     /// The endpoints that the configuration names.
     public var endpoints: [EndpointName]
+    /// Where the nodes of the configuration file are reached.
+    public var nodes: [NodeRecord] = []
     /// How many verified replicas a key needs, unless its key store says otherwise.
     public var minimumReplicas = 2
     /// How many replicas stay wrappable, unless the key store says otherwise.
@@ -48,6 +51,10 @@ public struct NodeSettings: Sendable {
     public var longestRetryPause = Duration.seconds(10)
     /// The most requests that wait on this node at once.
     public var pendingRequests = 4_096
+    /// How long a change of the members may take.
+    public var membershipDeadline = Duration.seconds(10)
+    /// How many entries a learner may lack and still be promoted.
+    public var promotionLag: UInt64 = 64
     /// After how many applied entries the log is cut off.
     public var snapshotEntries = 4_096
     /// After how many bytes of applied commands the log is cut off, when that comes first.

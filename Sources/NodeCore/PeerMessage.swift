@@ -20,6 +20,8 @@ public enum PeerMessage: Hashable, Sendable {
     case snapshotChunk(SnapshotChunk)
     /// The follower's answer to it.
     case snapshotAnswer(SnapshotAnswer)
+    /// To a node that is no member any more.
+    case removed(RemovalNotice)
 }
 
 /// A request that a node passes to the leader.
@@ -61,6 +63,8 @@ extension PeerMessage {
         public static let snapshotChunk: UInt16 = 5
         /// A `SnapshotAnswer`.
         public static let snapshotAnswer: UInt16 = 6
+        /// A `RemovalNotice`.
+        public static let removed: UInt16 = 7
     }
 
     /// The frame's kind and payload.
@@ -73,6 +77,7 @@ extension PeerMessage {
         case .answer(let message): (Kind.answer, try CBOREncoder.encode(message))
         case .snapshotChunk(let message): (Kind.snapshotChunk, try CBOREncoder.encode(message))
         case .snapshotAnswer(let message): (Kind.snapshotAnswer, try CBOREncoder.encode(message))
+        case .removed(let message): (Kind.removed, try CBOREncoder.encode(message))
         }
     }
 
@@ -88,6 +93,7 @@ extension PeerMessage {
             .snapshotChunk(try CBORDecoder.decode(SnapshotChunk.self, from: payload))
         case Kind.snapshotAnswer:
             .snapshotAnswer(try CBORDecoder.decode(SnapshotAnswer.self, from: payload))
+        case Kind.removed: .removed(try CBORDecoder.decode(RemovalNotice.self, from: payload))
         default: nil
         }
     }

@@ -44,6 +44,10 @@ struct Steward: Sendable {
     /// Orphans being destroyed, and when a failed one may be tried again.
     var orphanRetryAt: [String: Instant] = [:]
     var orphanCalls: Set<String> = []
+    /// Leadership on its way to another node.
+    var transfer: LeadershipTransfer?
+    /// A change of the members.
+    var membership: MembershipChange?
 
     init(term: Term, at now: Instant) {
         self.term = term
@@ -137,6 +141,7 @@ extension Node {
         if let last = stewardRanAt, !steward.isDirty, moment.now - last < settings.tick { return }
         stewardRanAt = moment.now
         self.steward?.isDirty = false
+        advanceMembership()
         advanceView()
         advanceEnrolment()
         advanceScans()

@@ -37,7 +37,9 @@ struct HSMCluster: AsyncParsableCommand {
               77  not authorised, or a certificate is missing or not accepted
             """,
         version: "hsmcluster \(SoftwareVersion.current)",
-        subcommands: [Status.self, Endpoints.self, KeyStore.self, MasterKey.self, Completion.self])
+        subcommands: [
+            Status.self, Nodes.self, Endpoints.self, KeyStore.self, MasterKey.self, Completion.self,
+        ])
 
     static var _errorLabel: String { "error" }
 

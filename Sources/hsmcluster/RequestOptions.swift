@@ -19,7 +19,12 @@ struct RequestOptions: ParsableArguments {
 
     /// The given id, or a new one.
     var idOrNew: RequestID {
+        requestID ?? Self.fresh
+    }
+
+    /// A new id.
+    static var fresh: RequestID {
         var generator = SystemRandomNumberGenerator()
-        return requestID ?? .version4(using: &generator)
+        return .version4(using: &generator)
     }
 }

@@ -5,11 +5,11 @@ import ManagementModel
 
 enum Tables {
     static func nodes(_ nodes: [NodeStatus]) -> String {
-        var table = Table("NODE", "ROLE", "STATE", "TERM", "MATCH", "ADDRESS")
+        var table = Table("NODE", "ROLE", "MEMBER", "STATE", "TERM", "MATCH", "ADDRESS")
         for node in nodes {
             table.add(
                 node.isLocal ? "\(node.id) (answers)" : "\(node.id)", node.role.rawValue,
-                node.state.rawValue, node.term.map(\.description) ?? "-",
+                node.membership?.rawValue ?? "-", node.state.rawValue, node.term.map(\.description) ?? "-",
                 node.matchIndex.map(\.description) ?? "-", node.address)
         }
         return table.text(otherwise: "no nodes")

@@ -17,9 +17,9 @@ import Testing
                 result.standardOutput == """
                     Cluster local: quorum, leader node 2, term 7, commit index 42, applied 41
 
-                    NODE         ROLE      STATE  TERM  MATCH  ADDRESS
-                    1 (answers)  follower  alive  7     -      127.0.0.1:7101
-                    2            leader    alive  7     42     127.0.0.1:7102
+                    NODE         ROLE      MEMBER  STATE  TERM  MATCH  ADDRESS
+                    1 (answers)  follower  -       alive  7     -      127.0.0.1:7101
+                    2            leader    -       alive  7     42     127.0.0.1:7102
 
                     ENDPOINT  STATE             TOKEN  SERIAL NUMBER  OBSERVED BY            ERROR
                     hsm-a     in service        hsm-a  0001           1: in service, 0.3 ms  -

@@ -48,6 +48,7 @@ final class TestCluster {
     var loses: ((PeerEnvelope) -> Bool)?
     /// Changes what the nodes are told; takes effect with their next start.
     var adjust: (inout NodeSettings) -> Void
+    private var founders: [NodeID] = []
     private var queue: [Int64: [(to: NodeID, incarnation: UInt64, event: NodeEvent)]] = [:]
 
     static let endpointNames = ["hsm-a", "hsm-b", "hsm-c"].map { EndpointName($0) }
@@ -63,12 +64,16 @@ final class TestCluster {
             tokens[name]?.acceptsPIN = acceptsPIN
         }
         let ids = (1...count).map { NodeID($0) }
+        founders = ids
         for id in ids { nodes[id] = start(id, voters: ids, from: nil) }
         for id in ids { announce(id) }
     }
 
     private func settings(_ id: NodeID, _ voters: [NodeID]) -> NodeSettings {
         var settings = NodeSettings(id: id, voters: voters, endpoints: Self.endpointNames)
+        settings.nodes = founders.map {
+            NodeRecord(id: $0, peerAddress: "10.0.0.\($0):7100", apiAddress: "https://10.0.0.\($0):7200")
+        }
         adjust(&settings)
         return settings
     }
@@ -294,7 +299,13 @@ final class TestCluster {
 
     func restart(_ id: NodeID) {
         guard let old = nodes[id] else { return }
-        nodes[id] = start(id, voters: nodes.keys.sorted(), from: old)
+        nodes[id] = start(id, voters: founders.contains(id) ? founders : [], from: old)
+        announce(id)
+    }
+
+    /// A new node starts, which belongs to nobody yet.
+    func join(_ id: NodeID) {
+        nodes[id] = start(id, voters: [], from: nil)
         announce(id)
     }
 

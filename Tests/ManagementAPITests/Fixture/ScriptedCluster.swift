@@ -103,6 +103,55 @@ public actor ScriptedCluster: ClusterService {
             warnings: ["hsm-b needs an operator"])
     }
 
+    /// The two nodes.
+    public func nodes() async -> [NodeStatus] { await status().nodes }
+
+    /// Knows node 2, which leads already.
+    public func transferLeadership(
+        _ request: TransferLeadership, requestID: RequestID
+    ) async throws(ManagementError) -> [NodeStatus] {
+        requestIDs.append(requestID)
+        try await act()
+        guard request.to ?? NodeID(2) == NodeID(2) else {
+            throw ManagementError(.nodeUnknown, detail: "No voter has the number \(request.to ?? node).")
+        }
+        return await status().nodes
+    }
+
+    /// Takes any node.
+    public func addNode(
+        _ request: AddNode, requestID: RequestID
+    ) async throws(ManagementError) -> [NodeStatus] {
+        requestIDs.append(requestID)
+        try await act()
+        let added = NodeStatus(
+            id: request.id, role: .follower, state: .unknown, address: request.address, api: request.api,
+            membership: .learner, isLocal: false)
+        return await status().nodes + [added]
+    }
+
+    /// Knows the two nodes.
+    public func promoteNode(
+        _ id: NodeID, requestID: RequestID
+    ) async throws(ManagementError) -> [NodeStatus] {
+        requestIDs.append(requestID)
+        try await act()
+        let nodes = await status().nodes
+        guard nodes.contains(where: { $0.id == id }) else {
+            throw ManagementError(.nodeUnknown, detail: "No node has the number \(id).")
+        }
+        return nodes
+    }
+
+    /// Leaves the other node.
+    public func removeNode(
+        _ id: NodeID, requestID: RequestID
+    ) async throws(ManagementError) -> [NodeStatus] {
+        requestIDs.append(requestID)
+        try await act()
+        return await status().nodes.filter { $0.id != id }
+    }
+
     /// The two endpoints.
     public func endpoints() async throws(ManagementError) -> [EndpointStatus] {
         try await act()

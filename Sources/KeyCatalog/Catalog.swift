@@ -126,8 +126,12 @@ extension Catalog {
                     keyStores[store.name] = store
                 case Table.keys:
                     let key = try CBORDecoder.decode(MasterKey.self, from: value)
-                    keys[key.operation] = key
-                    keyRequests[key.requestID] = key.operation
+                    // A repeated request must find one key, whatever order the rows came in.
+                    guard keys.updateValue(key, forKey: key.operation) == nil,
+                        keyRequests.updateValue(key.operation, forKey: key.requestID) == nil
+                    else {
+                        throw CatalogRowError(table: row.table, key: row.key, detail: "a key is there twice")
+                    }
                 case Table.endpoints:
                     let endpoint = try CBORDecoder.decode(EndpointRecord.self, from: value)
                     endpoints[endpoint.name] = endpoint

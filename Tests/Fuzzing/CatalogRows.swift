@@ -1,6 +1,7 @@
 import ClusterModel
-import KeyCatalog
 import WireFormat
+
+@testable import KeyCatalog
 
 // The catalog as it is read from a damaged database: refused, or good for every further command.
 
@@ -17,15 +18,19 @@ enum Target: FuzzTarget {
         guard var catalog = try? Catalog(rows: rows) else { return }
         let all = catalog.allRows
         hold(all.allSatisfy { $0.value != nil }, "a row cannot be written")
-        guard let again = try? Catalog(rows: all) else {
+        guard var again = try? Catalog(rows: all) else {
             return hold(false, "the catalog is refused when it is read again")
         }
         hold(again.allRows == all, "the catalog reads as another one")
-        var changes: [RowChange] = []
+        var (changes, changesAgain): ([RowChange], [RowChange]) = ([], [])
         for (position, command) in CatalogScenario.commands.enumerated() {
-            _ = catalog.apply(
-                command, term: Term(9), index: LogIndex(UInt64(position + 1)), changes: &changes)
+            let index = LogIndex(UInt64(position + 1))
+            let outcome = catalog.apply(command, term: Term(9), index: index, changes: &changes)
+            hold(
+                outcome == again.apply(command, term: Term(9), index: index, changes: &changesAgain),
+                "two nodes with the same rows apply a command differently")
         }
+        hold(changes == changesAgain, "two nodes with the same rows change different ones")
         _ = (catalog.pendingKeys, catalog.endpointsInService, catalog.openOrphans, catalog.keysInOrder)
         _ = catalog.keysNeedingCopies(on: CatalogScenario.endpoints)
     }
@@ -42,6 +47,18 @@ enum Target: FuzzTarget {
         var seeds = [Seed(name: "all", bytes: parts.flatMap(\.bytes), words: parts.flatMap(\.words))]
         for table in tables {
             if let part = parts.first(where: { $0.name == table }) { seeds.append(part) }
+        }
+        // What a damaged counter may say, and two active stores.
+        var farthest = Catalog.Counters()
+        farthest.viewEpoch = .max
+        farthest.lastLabelNumber = .max
+        let counters = UInt8(tables.firstIndex(of: "counters") ?? 0)
+        seeds.append(Seed(name: "farthest", bytes: [counters] + counted(try CBOREncoder.encode(farthest))))
+        if var store = CatalogScenario.catalog.activeKeyStore {
+            store.name = "Other"
+            let first = seeds.first { $0.name == "keyStores" }?.bytes ?? []
+            seeds.append(
+                Seed(name: "two-active", bytes: first + [0] + counted(try CBOREncoder.encode(store))))
         }
         return seeds
     }

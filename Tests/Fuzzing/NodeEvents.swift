@@ -23,7 +23,7 @@ enum Target: FuzzTarget {
         let serving: [UInt8] = [5, 0, 1, 5, 1, 1, 5, 2, 1, 0, 1, 3, 2, 0, 2]
         let settled: [UInt8] = [6, 0, 1, 0, 1, 3, 2, 0, 2, 2, 1, 2]
         let key: [UInt8] =
-            leading + serving + [7, 3, 0] + settled + [7, 0, 1] + (0..<12).flatMap { _ in settled }
+            leading + serving + [7, 3, 0] + settled + [7, 0, 1] + (0..<32).flatMap { _ in settled }
         var seeds = [
             Seed(name: "idle", bytes: [0, 15, 0, 15, 0, 15]), Seed(name: "leader", bytes: leading),
             Seed(name: "key", bytes: key),

@@ -23,4 +23,13 @@ import Testing
         let error = #expect(throws: CatalogRowError.self) { try Catalog(rows: rows) }
         #expect(error?.key == "B")
     }
+
+    @Test func twoKeysOfOneRequestAreRefused() throws {
+        var ledger = prepared()
+        _ = try generate(4_099, in: &ledger)
+        var key = try #require(ledger.catalog.keysInOrder.first)
+        key.operation = OperationID(high: 7, low: 7)
+        let row = Catalog().row(Catalog.Table.keys, key.operation.description, key)
+        #expect(throws: CatalogRowError.self) { try Catalog(rows: ledger.catalog.allRows + [row]) }
+    }
 }

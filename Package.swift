@@ -161,6 +161,7 @@ let package = Package(
         .testTarget(
             name: "CommandLineTests",
             dependencies: ["ClusterModel", "ManagementModel", "ManagementFixture", "hsmcluster"]),
+        .testTarget(name: "SimulationTests", dependencies: ["ClusterSimulator"]),
         .testTarget(name: "TidyTests"),
         .testTarget(name: "ClusterTests", dependencies: ["hsmclusterd", "hsmtokend", "hsmcluster"]),
     ],

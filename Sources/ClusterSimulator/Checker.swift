@@ -18,6 +18,8 @@ struct Checker {
     var acknowledged = LogIndex.zero
 
     private var history: [AppliedEntry] = []
+    /// The term of the node that first knew each entry to be committed: at least that of the leader who did it.
+    private var committedIn: [Term] = []
     private var leaders: [Term: NodeID] = [:]
     private var commits: [LogIndex]
     private var appliedIndices: [LogIndex]
@@ -79,8 +81,8 @@ struct Checker {
             simulation.count("leader elected")
             // Leader completeness: what was committed in earlier terms is there. A vote that comes late can make
             // a leader when a later term has gone on already. The last entry implies the rest (log matching).
-            let last = history.last { $0.term < raft.term }
-            if let last, raft.term(at: last.index) != last.term {
+            let position = committedIn.lastIndex { $0 < raft.term }
+            if let last = position.map({ history[$0] }), raft.term(at: last.index) != last.term {
                 simulation.fail(
                     "node \(raft.id) leads term \(raft.term) without committed entry \(last.index)")
             }
@@ -144,7 +146,9 @@ struct Checker {
         guard let logged = raft.entry(at: entry.index), logged.term == entry.term else {
             return simulation.fail("node \(raft.id) applied entry \(entry.index), which is not in its log")
         }
-        let holders = simulation.nodes.filter { $0.disk.term(at: entry.index) == entry.term }.count
+        let holders = simulation.nodes.indices.filter {
+            simulation.nodes[$0].disk.term(at: entry.index) == entry.term
+        }.count
         if holders * 2 <= simulation.nodes.count {
             simulation.fail(
                 "entry \(entry.index) was applied when it was durable on \(holders) of "
@@ -152,6 +156,7 @@ struct Checker {
         }
         applied = entry.index
         history.append(entry)
+        committedIn.append(raft.term)
         var changes: [RowChange] = []
         if case .command(let bytes) = logged.payload,
             let command = try? CBORDecoder.decode(CatalogCommand.self, from: bytes)
@@ -173,14 +178,16 @@ struct Checker {
     ) {
         switch (command, outcome) {
         case (.beginKey(let intent), .key(let key)):
-            guard key.operation == intent.operation, key.attempts.isEmpty, key.state == .pending else {
-                return
-            }
+            guard key.operation == intent.operation, intents.insert(key.operation).inserted else { return }
             if !labels.insert(key.number).inserted {
                 simulation.fail("the number of \(key.label) was given out twice")
             }
         case (.createKeyStore, .keyStore(let store)):
             if storeAt[store.name] == nil { storeAt[store.name] = applied }
+        case (.reportLogin(let name, _, .abandoned), .done):
+            // Nobody knows whether the PIN was tried; another node may.
+            guard let endpoint = simulation.tokens.firstIndex(where: { $0.name == name }) else { return }
+            simulation.tokens[endpoint].unknownTries += 1
         case (.activateKey, .key(let key)) where usableAt[key.operation] == nil:
             activated(key, simulation)
         default: break
@@ -285,11 +292,11 @@ struct Checker {
 
     /// Compares whole states, which every step cannot afford.
     mutating func compareAll(_ simulation: Simulation) {
-        for state in simulation.nodes {
-            guard let node = state.node, node.appliedIndex == applied else { continue }
-            if node.catalog != catalog {
-                simulation.fail("node \(state.id) has another catalog at \(applied)")
-            }
+        for number in simulation.nodes.indices
+        where simulation.nodes[number].node?.appliedIndex == applied
+            && simulation.nodes[number].node?.catalog != catalog
+        {
+            simulation.fail("node \(number + 1) has another catalog at \(applied)")
         }
         for (_, operation) in usableIdentities.sorted(by: { $0.value < $1.value }) {
             guard let key = catalog.keys[operation], let identity = key.generated?.identity.bytes else {

@@ -73,13 +73,13 @@ extension Simulation {
             .message(message, from: from, to: to, generation: network.generation(from, to)), at: arrival)
     }
 
-    /// Messages travel as bytes: all but the frequent ones always, of those every sixteenth.
+    /// Messages travel as bytes; of the frequent and the large ones only a sample does, for the sake of speed.
     private func crossWire(_ message: PeerMessage) -> PeerMessage? {
+        wireSample &+= 1
         switch message {
-        case .raft, .gossip:
-            wireSample &+= 1
-            guard wireSample.isMultiple(of: 16) else { return message }
-        case .request, .answer, .snapshotChunk, .snapshotAnswer, .removed: break
+        case .raft, .gossip: guard wireSample.isMultiple(of: 64) else { return message }
+        case .request, .answer: guard wireSample.isMultiple(of: 4) else { return message }
+        case .snapshotChunk, .snapshotAnswer, .removed: break
         }
         do {
             let (kind, payload) = try message.encoded()

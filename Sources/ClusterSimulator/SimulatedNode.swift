@@ -312,7 +312,9 @@ extension Simulation {
     func rowsWritten(_ number: Int) {
         let entries = nodes[number].disk.rowsWrite
         nodes[number].disk.rowsWrite = []
+        let index = nodes[number].disk.appliedIndex
         for entry in entries { nodes[number].disk.write(entry) }
+        if options.bug == .rowsWithoutIndex { nodes[number].disk.appliedIndex = index }
         writeRowsIfIdle(number)
     }
 }

@@ -84,7 +84,8 @@ extension Simulation {
             let description = TokenDescription(
                 label: token.name.rawValue, serialNumber: token.serialNumber, manufacturer: "simulated",
                 model: "simulated", mechanisms: [], isLoggedIn: host.isLoggedIn)
-            state = .serving(description, pin: host.pinState)
+            let pin = options.bug == .uncheckedPIN ? .accepted : host.pinState
+            state = .serving(description, pin: pin)
         }
         post(.tokenHost(token.name, state), to: number)
     }
@@ -195,11 +196,13 @@ extension Simulation {
 
     private func logIn(_ endpoint: Int, _ number: Int) -> Answer {
         let host = nodes[number].hosts[endpoint]
-        guard host.pinState != .rejected else {
+        guard host.pinState != .rejected || options.bug == .forgottenRejection else {
             return .failure(EndpointFailure(.credentialRejected, detail: "rejected before; not tried"))
         }
         guard tokens[endpoint].pin == host.pin else {
-            nodes[number].hosts[endpoint].rejectedPINs.append(host.pin)
+            if options.bug != .forgottenRejection {
+                nodes[number].hosts[endpoint].rejectedPINs.append(host.pin)
+            }
             tokens[endpoint].wrongTries += 1
             count("wrong PIN")
             note("node \(nodes[number].id) tries a wrong PIN on \(tokens[endpoint].name)")
@@ -219,16 +222,19 @@ extension Simulation {
 
     // MARK: What a token does
 
-    /// The object with this identity as the node sees it now; a failure for none, or more than one.
+    /// The object with this identity as the node sees it now; nil for none, a failure when several differ.
     private func find(_ identity: [UInt8], _ endpoint: Int, _ number: Int) -> Result<
         SimulatedToken.Object?, EndpointFailure
     > {
         let seen = (tokens[endpoint].objects[identity] ?? []).filter {
             $0.hiddenUntil <= now || $0.maker == number
         }
-        guard seen.count < 2 else {
+        // An import that is repeated while the first one's object is out of sight makes a second object. As long
+        // as they are the same key, a token host has to take them for one.
+        guard seen.allSatisfy({ $0.secret == seen.first?.secret }) else {
             return .failure(EndpointFailure(.keyMismatch, detail: "\(seen.count) objects bear the identity"))
         }
+        if seen.count > 1 { count("object doubled") }
         return .success(seen.first)
     }
 
@@ -290,9 +296,10 @@ extension Simulation {
         case .verify(let identity, _, let challenge):
             return find(identity, endpoint, number).flatMap { object in
                 guard let object else { return .failure(.noKey) }
-                let mark = challenge.reduce(object.secret) { ($0 ^ UInt64($1)) &* 0x0000_0100_0000_01B3 }
+                let secret = options.bug == .skippedProof ? 0 : object.secret
+                let mark = challenge.reduce(secret) { ($0 ^ UInt64($1)) &* 0x0000_0100_0000_01B3 }
                 return .success(
-                    .proof(KeyProof(keyCheckValue: "\(object.secret % 4_096)", probe: "\(mark)")))
+                    .proof(KeyProof(keyCheckValue: "\(secret % 4_096)", probe: "\(mark)")))
             }
         case .restrict(let identity):
             return find(identity, endpoint, number).flatMap { object in
@@ -301,6 +308,7 @@ extension Simulation {
                 return .success(.done)
             }
         case .destroy(let identity, let label):
+            if options.bug == .destroyedByLabel { destroyAll(label, on: endpoint) }
             let all = tokens[endpoint].objects[identity] ?? []
             let kept = all.filter { $0.specification.label != label }
             tokens[endpoint].objects[identity] = kept.isEmpty ? nil : kept
@@ -310,13 +318,23 @@ extension Simulation {
         }
     }
 
+    private func destroyAll(_ label: String, on endpoint: Int) {
+        for identity in tokens[endpoint].identities {
+            let all = tokens[endpoint].objects[identity] ?? []
+            guard all.contains(where: { $0.specification.label == label }) else { continue }
+            tokens[endpoint].objects[identity] = nil
+            checker.destroyed(identity, count: all.count, on: tokens[endpoint].name, self)
+        }
+    }
+
     private func importKey(
         _ specification: KeySpecification, _ wrapped: WrappedKey, _ endpoint: Int, _ number: Int
     ) -> Answer {
         guard wrapped.encryptedWrappingKey == tokens[endpoint].modulus else {
             return .failure(EndpointFailure(.invalidRequest, detail: "wrapped for another token"))
         }
-        let secret = wrapped.encryptedKey.reduce(UInt64(0)) { $0 << 8 | UInt64($1) }
+        var secret = wrapped.encryptedKey.reduce(UInt64(0)) { $0 << 8 | UInt64($1) }
+        if options.bug == .skippedProof, dice.chance(0.05) { secret &+= 1 }
         return find(specification.identity, endpoint, number).flatMap { existing in
             guard let existing else {
                 add(specification, secret, endpoint, number)

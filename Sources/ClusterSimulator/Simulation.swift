@@ -149,6 +149,11 @@ public final class Simulation {
             guard nodes[to].node != nil else { return }
             guard !swarm.isStream || network.generation(from, to) == generation else { return }
             mix(3, from &* 16 &+ to)
+            var message = message
+            if options.bug == .answersToAnyLife, case .answer(var answer) = message {
+                answer.life = nodes[to].disk.incarnation
+                message = .answer(answer)
+            }
             step(to, .received(message, from: NodeID(UInt64(from + 1))))
         case .logWritten(let node, let life):
             guard isCurrent(node, life) else { return }

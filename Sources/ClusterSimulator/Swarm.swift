@@ -72,7 +72,7 @@ struct Swarm {
         wrongPIN = dice.pick([0, 0, 0.1, 0.3])
         strikes = Strike.allCases.filter { _ in dice.chance(0.4) }
         strikePause = dice.pick([1_000_000, 4_000_000, 10_000_000])
-        thinkTime = dice.pick([300_000, 1_000_000, 3_000_000])
+        thinkTime = dice.pick([600_000, 2_000_000, 5_000_000])
         callDeadline = dice.pick([.seconds(5), .seconds(5), .seconds(2)])
         generationDeadline = dice.pick([.seconds(20), .seconds(20), .seconds(8)])
     }

@@ -6,9 +6,6 @@ import TokenHostLink
 // Where a node keeps what must survive it, and where its token hosts find their configuration and socket.
 
 enum StateDirectory {
-    /// A Unix socket's path must fit into sockaddr_un, with its terminating zero (unix(7)).
-    static let longestSocketPath = 107
-
     /// Makes `path` and what is missing above it; the last one with mode 0700.
     static func make(_ path: String) throws(CoordinatorError) {
         var made = path.hasPrefix("/") ? "/" : ""
@@ -34,14 +31,6 @@ enum StateDirectory {
     ) throws(CoordinatorError) -> (configuration: TokenHostConfiguration, path: String) {
         let directory = "\(state)/endpoints/\(endpoint.name)"
         try make(directory)
-        var socketPath = "\(directory)/socket"
-        if socketPath.utf8.count > longestSocketPath {
-            // Deep below a long path no socket fits: a short directory of our own stands in.
-            let short = "/tmp/hsmcluster-\(getuid())-\(Hex.encode(ByteOrder.bigEndian(hash(state))))"
-            try make(short)
-            try requirePrivate(short)
-            socketPath = "\(short)/\(endpoint.name)"
-        }
         let pin: TokenHostLink.PINSource =
             switch endpoint.pin {
             case .file(let path): .file(path: path)
@@ -50,25 +39,9 @@ enum StateDirectory {
             }
         let configuration = TokenHostConfiguration(
             endpoint: endpoint.name, modulePath: endpoint.module, tokenURI: endpoint.token, pinSource: pin,
-            environment: endpoint.environment, socketPath: socketPath,
+            environment: endpoint.environment, socketPath: "\(directory)/socket",
             credentialRecordPath: "\(directory)/credential")
         return (configuration, "\(directory)/configuration.cbor")
-    }
-
-    /// A directory in a place where others may write must be ours, and closed to them.
-    private static func requirePrivate(_ path: String) throws(CoordinatorError) {
-        var information = stat()
-        let isOurs =
-            lstat(path, &information) == 0 && information.st_uid == getuid()
-            && information.st_mode & S_IFMT == S_IFDIR && information.st_mode & 0o077 == 0
-        guard isOurs else {
-            throw CoordinatorError(
-                "the directory \(path) belongs to somebody else or is open to others: remove it")
-        }
-    }
-
-    private static func hash(_ text: String) -> UInt64 {
-        text.utf8.reduce(0xCBF2_9CE4_8422_2325) { ($0 ^ UInt64($1)) &* 0x100_0000_01B3 }
     }
 }
 

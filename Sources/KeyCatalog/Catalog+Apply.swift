@@ -233,9 +233,9 @@ extension Catalog {
         guard key.generated?.identity == identity else { throw .operationUnknown(operation) }
         key.generated = nil
         key.replicas = [:]
-        for position in key.attempts.indices where key.attempts[position].identity == identity {
-            key.attempts[position].isDiscarded = true
-        }
+        // All attempts so far, not only the one that had won: while it stood, the objects of the others were
+        // orphans, and their destruction may be on its way. What was once an orphan must never be used.
+        for position in key.attempts.indices { key.attempts[position].isDiscarded = true }
         store(key, &changes)
         return .key(key)
     }

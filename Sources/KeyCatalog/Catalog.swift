@@ -114,7 +114,8 @@ extension Catalog {
     }
 
     /// Rebuilds the catalog from its rows, in any order.
-    /// - Throws: `CatalogRowError` for a row of an unknown table or with an unreadable value.
+    /// - Throws: `CatalogRowError` for a row of an unknown table or with an unreadable value, and for rows that no
+    ///   sequence of commands can have made and that commands could not go on from.
     public init(rows: some Sequence<RowChange>) throws(CatalogRowError) {
         for row in rows {
             guard let value = row.value else { continue }
@@ -148,6 +149,14 @@ extension Catalog {
             } catch {
                 throw CatalogRowError(table: row.table, key: row.key, detail: "unreadable: \(error)")
             }
+        }
+        // Counting on would end the process, and which of two active stores a key goes into would be chance.
+        guard counters.viewEpoch <= UInt64(Int64.max) else {
+            throw CatalogRowError(table: Table.counters, key: "counters", detail: "nobody counts that far")
+        }
+        let active = keyStores.values.filter(\.isActive).map(\.name).sorted()
+        guard active.count <= 1 else {
+            throw CatalogRowError(table: Table.keyStores, key: active[1], detail: "two stores are active")
         }
     }
 

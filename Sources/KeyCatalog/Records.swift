@@ -68,8 +68,8 @@ public struct MasterKey: Hashable, Sendable, Codable {
         public var identity: KeyIdentity
         /// Where it is to be generated.
         public var endpoint: EndpointName
-        /// True when it had been named as generated and was given up before activation, because its endpoint
-        /// went away before enough copies stood. It can never be used.
+        /// True when it can never be used: it, or another attempt beside it, had been named as generated and
+        /// was given up before activation, because its endpoint went away before enough copies stood.
         public var isDiscarded = false
     }
 

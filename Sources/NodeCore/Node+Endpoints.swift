@@ -104,7 +104,12 @@ extension Node {
         let record = catalog.endpoints[name]
         switch pin {
         case .rejected:
-            if endpoint.mustForgetRejection { logIn(name, isForget: true, pin: pin) }
+            if endpoint.mustForgetRejection {
+                logIn(name, isForget: true, pin: pin)
+            } else if record?.loginClaim?.node == settings.id, endpoint.loginReport == nil {
+                // This node tried it with permission, and died before it could say how that ended.
+                localEndpoints[name]?.loginReport = .rejected
+            }
         case .accepted:
             if record?.rejectedBy != nil, record?.wasAcceptedBefore == true { return }
             logIn(name, isForget: false, pin: pin)

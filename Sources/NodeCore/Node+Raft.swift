@@ -86,7 +86,7 @@ extension Node {
         let orphaned =
             (steward?.membership.map { [$0.ticket] } ?? []) + (steward?.transfer.map { [$0.ticket] } ?? [])
             + (steward?.waiting ?? []).map(\.ticket)
-            + (steward?.waiters ?? [:]).values.flatMap { $0 }
+            + (steward?.waiters ?? [:]).sorted { $0.key < $1.key }.flatMap(\.value)
         steward = nil
         for ticket in orphaned { bounce(ticket) }
         for (_, proposal) in uncommitted.sorted(by: { $0.key < $1.key }) { lost(proposal.purpose) }

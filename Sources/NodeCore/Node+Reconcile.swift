@@ -41,9 +41,11 @@ extension Node {
         guard let serial = catalog.endpoints[name]?.serialNumber else { return }
         guard serial == localEndpoints[name]?.token?.serialNumber else { return }
         var present: Set<KeyIdentity> = []
+        var restricted: Set<KeyIdentity> = []
         for object in objects {
             guard let identity = KeyIdentity(bytes: object.identity) else { continue }
             present.insert(identity)
+            if !object.isExtractable { restricted.insert(identity) }
             guard catalog.isOrphan(identity) else { continue }
             let rowKey = Orphan.rowKey(name, identity)
             if catalog.orphans[rowKey].map({ $0.state == .destroyed }) ?? true, !isStale(rowKey, askedAt) {
@@ -57,6 +59,16 @@ extension Node {
             let copyKey = Steward.CopyKey(operation: key.operation, endpoint: name)
             guard !present.contains(generated.identity) else {
                 steward?.missing[copyKey] = nil
+                // An import that took effect late may have taken the right to copy from an object that a later
+                // one had left it to. It is still the key, but no source any more.
+                if restricted.contains(generated.identity), key.replicas[name]?.isExtractable == true {
+                    proposeUpkeep(
+                        "restricted \(name) \(key.operation)",
+                        .recordReplica(
+                            key.operation, identity: generated.identity, endpoint: name,
+                            proof: generated.proof,
+                            isExtractable: false, at: moment.wallClock))
+                }
                 continue
             }
             guard let missedAt = steward?.missing[copyKey] else {

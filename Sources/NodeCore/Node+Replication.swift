@@ -37,14 +37,33 @@ extension Node {
         }
         guard busy.count < settings.copiesPerEndpoint else { return }
         let sources = key.verifiedEndpoints.filter { key.replicas[$0]?.isExtractable == true && isUsable($0) }
-        guard let source = sources.first, let destination = catalog.endpoints[target]?.transportKey else {
-            return
-        }
+        guard !sources.isEmpty else { return adoptStanding(key, copyKey, copy, generated) }
+        // After a failure another source may do better.
+        let others = copy.failure == nil ? [] : sources.filter { $0 != copy.source }
+        guard let source = others.first ?? sources.first,
+            let destination = catalog.endpoints[target]?.transportKey
+        else { return }
         copy.source = source
         copy.isExtractable = wrappableCount(key, excluding: target) < key.repairSources
         let request = EndpointRequest.exportKey(identity: generated.identity.bytes, destination: destination)
         copy.stage = .exporting(stewardCall(source, request, for: .copy(copyKey)))
         self.steward?.copies[copyKey] = copy
+    }
+
+    /// Nothing is left to copy from, because tokens that show objects late let too many replicas be taken from
+    /// the catalog. One that a scan has found again need not be copied: it only has to prove itself.
+    private mutating func adoptStanding(
+        _ key: MasterKey, _ copyKey: Steward.CopyKey, _ unstarted: Copy, _ generated: MasterKey.Generated
+    ) {
+        let identity = generated.identity.bytes
+        let found = steward?.scans[copyKey.endpoint]?.objects.first { $0.identity == identity }
+        guard let found else { return }
+        var copy = unstarted
+        copy.isExtractable = found.isExtractable
+        let request = EndpointRequest.verify(
+            identity: identity, algorithm: key.algorithm, challenge: key.challenge)
+        copy.stage = .proving(stewardCall(copyKey.endpoint, request, for: .copy(copyKey)))
+        steward?.copies[copyKey] = copy
     }
 
     /// How many replicas are wrappable, or are being made so.

@@ -9,8 +9,8 @@ import Raft
 enum Ticket: Hashable, Sendable {
     /// A client of this node.
     case local(ClientRequestID)
-    /// Another node, with its own number.
-    case remote(NodeID, sequence: UInt64)
+    /// Another node, with its own number in one of its lives.
+    case remote(NodeID, life: UInt64, sequence: UInt64)
 }
 
 /// A request of a client of this node, until it is answered.
@@ -90,7 +90,8 @@ extension Node {
             requests[id]?.sentTo = leader
             requests[id]?.firstLeader = request.firstLeader ?? leader
             let forwarded = ForwardedRequest(
-                sequence: id.rawValue, request: request.request, freshIdentifier: request.freshIdentifier,
+                life: life, sequence: id.rawValue, request: request.request,
+                freshIdentifier: request.freshIdentifier,
                 askedAt: request.askedAt)
             effects.send.append(PeerEnvelope(to: leader, message: .request(forwarded)))
         } else if !reachesMajority {
@@ -112,14 +113,14 @@ extension Node {
     // MARK: On the leader
 
     mutating func serve(_ forwarded: ForwardedRequest, for peer: NodeID) {
-        let ticket = Ticket.remote(peer, sequence: forwarded.sequence)
+        let ticket = Ticket.remote(peer, life: forwarded.life, sequence: forwarded.sequence)
         guard isLeader, raft.configuration.isMember(peer) else { return bounce(ticket) }
         execute(forwarded.request, forwarded.freshIdentifier, forwarded.askedAt, for: ticket)
     }
 
     mutating func takeAnswer(_ answer: ForwardedAnswer, from peer: NodeID) {
         let id = ClientRequestID(answer.sequence)
-        guard requests[id]?.sentTo == peer else { return }
+        guard answer.life == life, requests[id]?.sentTo == peer else { return }
         if let reply = answer.reply {
             finish(id, reply)
         } else {
@@ -131,8 +132,8 @@ extension Node {
     mutating func answer(_ ticket: Ticket, _ reply: ClientReply) {
         switch ticket {
         case .local(let id): finish(id, reply)
-        case .remote(let peer, let sequence):
-            let answer = ForwardedAnswer(sequence: sequence, reply: reply)
+        case .remote(let peer, let life, let sequence):
+            let answer = ForwardedAnswer(life: life, sequence: sequence, reply: reply)
             effects.send.append(PeerEnvelope(to: peer, message: .answer(answer)))
         }
     }
@@ -143,8 +144,8 @@ extension Node {
         case .local(let id):
             requests[id]?.sentTo = nil
             requests[id]?.leaderlessSince = moment.now
-        case .remote(let peer, let sequence):
-            let answer = ForwardedAnswer(sequence: sequence, reply: nil)
+        case .remote(let peer, let life, let sequence):
+            let answer = ForwardedAnswer(life: life, sequence: sequence, reply: nil)
             effects.send.append(PeerEnvelope(to: peer, message: .answer(answer)))
         }
     }

@@ -169,6 +169,8 @@ public struct Node: Sendable {
     /// This node's endpoints.
     public internal(set) var localEndpoints: [EndpointName: LocalEndpoint] = [:]
 
+    /// Tells this life of the node from earlier ones.
+    let life: UInt64
     var moment: Moment
     var effects = NodeEffects()
     var raftEffects = Consensus.Effects()
@@ -207,6 +209,7 @@ public struct Node: Sendable {
         self.catalog = catalog
         self.appliedIndex = appliedIndex
         self.moment = moment
+        life = incarnation.rawValue
         let members = catalog.membership.map { $0.voters + $0.learners } ?? settings.voters
         gossip = GossipMachine(
             id: settings.id, members: members.isEmpty ? settings.nodes.map(\.id) : members,

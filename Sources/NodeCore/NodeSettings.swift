@@ -44,7 +44,7 @@ public struct NodeSettings: Sendable {
     /// How long a majority must see an endpoint fail before the view takes it out.
     public var serviceGrace = Duration.seconds(3)
     /// How long an unanswered permission to try a PIN stands.
-    public var loginClaimLife = Duration.seconds(20)
+    public var loginClaimLife = Duration.seconds(45)
     /// The first and the longest pause between two tries of a failed step on an endpoint.
     public var retryPause = Duration.milliseconds(250)
     /// The longest pause between two tries of a failed step.

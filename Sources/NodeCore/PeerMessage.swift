@@ -26,6 +26,8 @@ public enum PeerMessage: Hashable, Sendable {
 
 /// A request that a node passes to the leader.
 public struct ForwardedRequest: Hashable, Sendable, Codable {
+    /// Tells the sending node's lives apart, since each numbers its requests from 1.
+    public var life: UInt64
     /// Numbers the request within the sending node's life.
     public var sequence: UInt64
     /// What is asked.
@@ -38,6 +40,8 @@ public struct ForwardedRequest: Hashable, Sendable, Codable {
 
 /// The answer to a `ForwardedRequest`.
 public struct ForwardedAnswer: Hashable, Sendable, Codable {
+    /// The life of the request. The leader may answer when the node that asked has started anew.
+    public var life: UInt64
     /// The request's number.
     public var sequence: UInt64
     /// The answer; nil when the node is not the leader (any more): ask again elsewhere.

@@ -118,7 +118,11 @@ final class StoreLock: Sendable {
     /// Lets go of the lock. Releasing twice is harmless.
     func release() {
         descriptor.withLock { descriptor in
-            if let held = descriptor.take() { close(held) }
+            guard let held = descriptor.take() else { return }
+            // A child that is between fork and exec shares the open file, and the lock with it: closing alone
+            // would leave it locked until the child gets on.
+            flock(held, LOCK_UN)
+            close(held)
         }
     }
 }

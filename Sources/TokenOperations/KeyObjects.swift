@@ -18,17 +18,29 @@ extension TokenOperator {
         }
     }
 
-    /// The one secret key with this CKA_ID, which must be of `algorithm`. Nil when there is none.
+    /// The secret key with this CKA_ID, which must be of `algorithm`. Nil when there is none.
+    ///
+    /// An import that was repeated while the token did not yet show the first object leaves two of them. They
+    /// count as one when they prove to be the same key; of those, one that may be wrapped is preferred.
     func secretKey(identity: [UInt8], algorithm: KeyAlgorithm? = nil) throws -> ObjectHandle? {
         let keys = try secretKeys(identity: identity)
         guard let key = keys.first else { return nil }
-        guard keys.count == 1 else {
-            throw EndpointFailure(
-                .keyMismatch, detail: "\(keys.count) objects bear the identity \(Hex.encode(identity))")
-        }
         if let algorithm { try demand(key, is: algorithm, identity: identity) }
-        return key
+        guard keys.count > 1 else { return key }
+        // Only the cipher matters to a proof, and all AES lengths share it.
+        let isTripleDES = try session.attribute(.keyType, of: key) == .des3
+        let challenge = try session.randomBytes(Self.comparisonBytes)
+        let proofs = try keys.map {
+            try proof(of: $0, isTripleDES ? .desEDE3 : .aes256, challenge: challenge)
+        }
+        guard proofs.allSatisfy({ $0 == proofs[0] }) else {
+            throw EndpointFailure(
+                .keyMismatch, detail: "different keys bear the identity \(Hex.encode(identity))")
+        }
+        return try keys.first { try session.attribute(.extractable, of: $0) == true } ?? key
     }
+
+    private static var comparisonBytes: Int { 32 }
 
     /// The same, where its absence is a failure.
     func existingKey(identity: [UInt8], algorithm: KeyAlgorithm? = nil) throws -> ObjectHandle {

@@ -69,6 +69,21 @@ import Testing
         #expect(try bench.destroy(key) == 3)
     }
 
+    @Test func equalObjectsOfOneIdentityCountAsOneAndTheWrappableOneIsExported() throws {
+        let bench = try Bench()
+        let key = specification(.aes128)
+        for isExtractable in [false, true, false] {
+            _ = try bench.plant([UInt8](repeating: 7, count: 16), .aes) {
+                $0[.id] = key.identity
+                $0[.label] = key.label
+                $0[.extractable] = isExtractable
+            }
+        }
+        _ = try bench.proof(key)
+        let found = try bench.endpoint.existingKey(identity: key.identity)
+        #expect(try bench.endpoint.session.attribute(.extractable, of: found) == true)
+    }
+
     @Test func checkValuesEqualPublishedOnes() throws {
         let bench = try Bench()
         let cases: [(KeyAlgorithm, [UInt8], String)] = [

@@ -20,7 +20,8 @@ libsqlite3-dev|=|the durable log and catalog
 pkg-config|pkg-config|tells the build where these libraries are'
 readonly TEST_PACKAGES='
 python3-pykcs11|=|looks at the tokens independently of our own code
-shellcheck|shellcheck|checks the shell scripts'
+shellcheck|shellcheck|checks the shell scripts
+curl|curl|calls the API as any client would'
 
 is_installed() {
     case $2 in

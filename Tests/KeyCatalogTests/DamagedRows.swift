@@ -1,0 +1,26 @@
+import ClusterModel
+import Testing
+
+@testable import KeyCatalog
+
+// Rows that can be read and still are no catalog. Found by Tests/Fuzzing/CatalogRows.swift.
+
+@Suite struct DamagedRows {
+    @Test func aCounterAtItsEndIsRefusedInsteadOfOverflowingLater() {
+        var counters = Catalog.Counters()
+        counters.viewEpoch = .max
+        let row = Catalog().row(Catalog.Table.counters, "counters", counters)
+        #expect(throws: CatalogRowError.self) { try Catalog(rows: [row]) }
+    }
+
+    @Test func twoActiveStoresAreRefusedByName() {
+        let rows = ["B", "A"].map { name in
+            let store = KeyStore(
+                name: name, minimumReplicas: 1, repairSources: 1, isActive: true, createdAt: 0,
+                requestID: RequestID(high: 0, low: 1))
+            return Catalog().row(Catalog.Table.keyStores, name, store)
+        }
+        let error = #expect(throws: CatalogRowError.self) { try Catalog(rows: rows) }
+        #expect(error?.key == "B")
+    }
+}

@@ -1,0 +1,58 @@
+import ClusterSimulator
+import Testing
+
+// A bounded number of seeds in every test run; the program hsmcluster-simulator runs as many as one likes.
+
+@Suite struct SimulationTests {
+    static func run(_ seed: UInt64, seconds: Int = 12) -> SimulationReport {
+        var options = SimulationOptions(seed: seed)
+        options.safetyPhase = .seconds(seconds)
+        return Simulation(options).run()
+    }
+
+    @Test(arguments: 0..<8)
+    func noSeedBreaksAPromise(block: Int) {
+        for seed in UInt64(block * 5 + 1)...UInt64(block * 5 + 5) {
+            let report = Self.run(seed)
+            #expect(report.violation == nil, "hsmcluster-simulator --seed \(seed) --minutes 0.2 --trace")
+        }
+    }
+
+    @Test(arguments: [3, 8] as [UInt64])
+    func theSameSeedGivesTheSameRun(seed: UInt64) {
+        let (first, second) = (Self.run(seed), Self.run(seed))
+        #expect(first.traceHash == second.traceHash && first.happenings == second.happenings)
+        #expect(first.coverage == second.coverage)
+        #expect(first.traceHash != Self.run(seed + 1).traceHash)
+    }
+
+    /// Every kind of operation and fault really happens: a generator with a blind spot finds nothing there.
+    @Test func theSeedsTogetherDoWhatTheyAreMeantTo() {
+        // Orphans are rare: a longer run that is known to make one.
+        var coverage = Self.run(12, seconds: 60).coverage
+        for seed in 101...115 as ClosedRange<UInt64> {
+            coverage.merge(Self.run(seed).coverage) { $0 + $1 }
+        }
+        let wanted = [
+            "call destroy", "call export", "call generate", "call import", "call log in", "call scan",
+            "call transport key", "call verify", "client gives up", "crash", "crash in step",
+            "create key store: key store", "generate: key", "generate: noQuorum", "generate: pending",
+            "key activated", "leader elected", "message doubled", "message lost", "object invisible",
+            "operator corrects PIN", "orphan", "pause", "read: catalog", "retry login: done", "slow write",
+            "token away", "token host killed", "token replaced", "wrong PIN",
+        ]
+        #expect(wanted.filter { coverage[$0] == nil } == [])
+    }
+
+    /// The table is made with: hsmcluster-simulator --bug NAME --seeds 2000
+    @Test(
+        arguments: [
+            (PlantedBug.droppedWrite, 1), (.lostHardState, 1), (.earlySend, 1), (.ignoredTruncation, 1),
+            (.rowsWithoutIndex, 1), (.uncheckedPIN, 11), (.skippedProof, 2), (.destroyedByLabel, 12),
+        ] as [(PlantedBug, UInt64)])
+    func aPlantedBugIsFound(bug: PlantedBug, seed: UInt64) {
+        var options = SimulationOptions(seed: seed)
+        options.bug = bug
+        #expect(Simulation(options).run().violation != nil, "\(bug.rawValue)")
+    }
+}

@@ -116,7 +116,7 @@ extension Node {
     /// Believes it unless this node knows of a later configuration that contains it.
     mutating func takeRemoval(_ removal: RemovalNotice) {
         guard removal.index > catalog.membership?.index ?? .zero, !isRemoved else { return }
-        var index = max(removal.index.next, appliedIndex.next)
+        var index = max(min(removal.index, raft.lastIndex), appliedIndex).next
         while index <= raft.lastIndex {
             if case .configuration(let later)? = raft.entry(at: index)?.payload, later.isMember(settings.id) {
                 return
@@ -257,4 +257,6 @@ extension Membership {
 public struct RemovalNotice: Hashable, Sendable, Codable {
     /// The committed configuration entry that lacks the receiver.
     public var index: LogIndex
+    /// Names the entry.
+    public init(index: LogIndex) { self.index = index }
 }

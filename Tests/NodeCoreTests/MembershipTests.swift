@@ -140,6 +140,22 @@ import Testing
         #expect(cluster.leader == leader)
     }
 
+    @Test func aNoticeFromAPeerThatLagsBehindIsNotBelieved() throws {
+        let cluster = grown()
+        #expect(ask(cluster, .promoteNode(four), of: NodeID(1)) == .done)
+        expectAgreement(cluster, among: Self.founders + [four])
+        let index = try #require(cluster.nodes[four]?.node.catalog.membership?.index)
+        for number in [0, 1, index.rawValue] {
+            cluster.post(.received(.removed(.init(index: LogIndex(number))), from: NodeID(1)), to: four)
+        }
+        cluster.run(milliseconds: 100)
+        #expect(cluster.nodes[four]?.node.isRemoved == false)
+        // Any number can be survived; nobody but a broken or hostile member sends this one.
+        cluster.post(.received(.removed(.init(index: LogIndex(.max))), from: NodeID(1)), to: four)
+        cluster.run(milliseconds: 100)
+        #expect(cluster.leader != nil)
+    }
+
     @Test(arguments: 1...4 as ClosedRange<UInt64>)
     func aLeaderThatIsRemovedHandsOver(seed: UInt64) throws {
         let cluster = TestCluster.ready(seed: seed)

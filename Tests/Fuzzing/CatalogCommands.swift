@@ -50,7 +50,7 @@ enum Target: FuzzTarget {
     // MARK: Commands from choices
 
     private static func command(_ kind: Int, _ reader: inout InputReader) -> CatalogCommand {
-        switch kind % 18 {
+        switch kind % 20 {
         case 0: .registerEndpoint(endpoint(&reader))
         case 1:
             .enrolEndpoint(
@@ -67,7 +67,7 @@ enum Target: FuzzTarget {
             .createKeyStore(
                 name: reader.choice(["HSM", "Other", ""]), minimumReplicas: reader.number(below: 4),
                 repairSources: reader.number(below: 3), createdAt: 0, requestID: identifier(&reader))
-        default: keyCommand(kind % 18, &reader)
+        default: keyCommand(kind % 20, &reader)
         }
     }
 
@@ -93,7 +93,9 @@ enum Target: FuzzTarget {
         case 15:
             .reportOrphan(endpoint: endpoint(&reader), identity: identity(&reader), label: "CMS MK 4099")
         case 16: .destroyOrphan(endpoint: endpoint(&reader), identity: identity(&reader))
-        default: .orphanDestroyed(endpoint: endpoint(&reader), identity: identity(&reader))
+        case 17: .orphanDestroyed(endpoint: endpoint(&reader), identity: identity(&reader))
+        case 18: .registerNode(CatalogScenario.record(UInt64(reader.byte())))
+        default: .forgetNode(NodeID(UInt64(reader.byte())))
         }
     }
 
@@ -153,12 +155,13 @@ private struct Machine {
         if case .refused = outcome {
             hold(changes.isEmpty && catalog == before, "a refused command changed something")
         }
-        for change in changes { rows["\(change.table) \(change.key)"] = change }
+        for change in changes { rows["\(change.table) \(change.key)"] = change.value == nil ? nil : change }
         checkKeys()
     }
 
     private mutating func checkKeys() {
         hold(catalog.keyStores.values.filter(\.isActive).count <= 1, "two key stores are active")
+        hold(catalog.nodes.count <= CatalogLimits.nodes, "too many nodes")
         hold(catalog.endpoints.count <= CatalogLimits.endpoints, "too many endpoints")
         hold(Set(catalog.keys.values.map(\.number)).count == catalog.keys.count, "a label stands twice")
         for key in catalog.keys.values {

@@ -7,7 +7,9 @@ import WireFormat
 
 enum Target: FuzzTarget {
     static let longestInput = 4096
-    private static let tables = ["keyStores", "keys", "endpoints", "orphans", "counters", "unknown"]
+    private static let tables = [
+        "keyStores", "keys", "endpoints", "orphans", "counters", "unknown", "nodes", "membership",
+    ]
 
     static func check(_ input: [UInt8]) {
         var reader = InputReader(input)

@@ -24,12 +24,17 @@ enum Target: FuzzTarget {
         let settled: [UInt8] = [6, 0, 1, 0, 1, 3, 2, 0, 2, 2, 1, 2]
         let key: [UInt8] =
             leading + serving + [7, 3, 0] + settled + [7, 0, 1] + (0..<32).flatMap { _ in settled }
+        // A heartbeat of the leader of term 1, then a snapshot in two chunks.
+        let heartbeat = AppendRequest(
+            term: Term(1), previousIndex: .zero, previousTerm: .zero, entries: [], commitIndex: .zero,
+            readRound: 0)
+        let following = [1, 0, 1] + counted(try CBOREncoder.encode(Message.appendRequest(heartbeat)))
         var seeds = [
             Seed(name: "idle", bytes: [0, 15, 0, 15, 0, 15]), Seed(name: "leader", bytes: leading),
-            Seed(name: "key", bytes: key),
+            Seed(name: "key", bytes: key), Seed(name: "snapshot", bytes: key + [9, 0, 15, 9]),
+            Seed(name: "install", bytes: following + [10, 0, 0, 10, 1, 0, 3, 9, 0, 15, 3, 9]),
         ]
-        for (name, message) in PeerMessageSamples.all where name.hasPrefix("raft") || name.hasPrefix("gossip")
-        {
+        for (name, message) in PeerMessageSamples.all where !name.hasPrefix("answer") {
             let (kind, payload) = try message.encoded()
             let step: [UInt8] = [1, 1, UInt8(kind)] + counted(payload) + [3, 0, 8]
             let words = words(in: try CBORValue(decoding: payload))
@@ -54,12 +59,17 @@ private struct World {
     private var now = Instant.origin
     private var written: PersistToken?
     private var calls: [EndpointCall] = []
+    private var snapshotToTake: SnapshotMetadata?
+    private var snapshotToInstall: SnapshotMetadata?
     private var lastRequest: UInt64 = 0
     private(set) var isHalted = false
 
     init() {
         let voters = [NodeID(1), NodeID(2), NodeID(3)]
-        let settings = NodeSettings(id: NodeID(1), voters: voters, endpoints: CatalogScenario.endpoints)
+        var settings = NodeSettings(id: NodeID(1), voters: voters, endpoints: CatalogScenario.endpoints)
+        // So few that snapshots happen within one input.
+        settings.snapshotEntries = 8
+        settings.snapshotChunkBytes = 512
         let recovered = RecoveredState(initialConfiguration: VoterConfiguration(voters: voters))
         node = Node(
             settings: settings,
@@ -69,7 +79,7 @@ private struct World {
     }
 
     mutating func step(_ reader: inout InputReader) {
-        switch reader.byte() % 10 {
+        switch reader.byte() % 12 {
         case 0:
             for _ in 0...reader.number(below: 16) {
                 now = now + node.settings.tick
@@ -91,6 +101,12 @@ private struct World {
         case 6: answer(&reader)
         case 7: request(&reader)
         case 8: take(.cancelled(ClientRequestID(UInt64(reader.byte()))))
+        case 9: snapshotWritten()
+        case 10:
+            // As the leader of the term that this node is in, so that it listens.
+            guard case .snapshotChunk(var chunk) = reader.choice(Self.chunks) else { return }
+            chunk.term = node.raft.term
+            take(.received(.snapshotChunk(chunk), from: peer(&reader)))
         default:
             let sample = reader.choice(PeerMessageSamples.all).message
             take(.received(sample, from: peer(&reader)))
@@ -103,6 +119,8 @@ private struct World {
         node.step(event, at: Moment(now: now, wallClock: now.nanoseconds / 1_000_000_000), into: &effects)
         written = effects.persist.last?.token ?? written
         calls += effects.calls
+        snapshotToTake = effects.takeSnapshot ?? snapshotToTake
+        snapshotToInstall = effects.installSnapshot?.metadata ?? snapshotToInstall
         isHalted = effects.fatal != nil
         let replies = effects.persist.flatMap(\.thenSend).map { PeerMessage.raft($0.message) }
         for message in effects.send.map(\.message) + replies { checkSent(message) }
@@ -117,6 +135,21 @@ private struct World {
             hold(payload.count <= GossipLimits.encodedBytes, "a gossip message is too long")
         }
         hold((try? PeerMessage.decode(kind: kind, payload: payload)) == message, "a message cannot be read")
+    }
+
+    private static let chunks = PeerMessageSamples.all.map(\.message).filter { message in
+        if case .snapshotChunk = message { true } else { false }
+    }
+
+    private mutating func snapshotWritten() {
+        if let metadata = snapshotToTake {
+            snapshotToTake = nil
+            take(.snapshotTaken(metadata))
+        }
+        if let metadata = snapshotToInstall {
+            snapshotToInstall = nil
+            take(.snapshotInstalled(metadata))
+        }
     }
 
     // MARK: What the others say

@@ -62,7 +62,16 @@ enum CatalogScenario {
         .destroyOrphan(endpoint: endpoints[1], identity: identity(1)),
         .orphanDestroyed(endpoint: endpoints[1], identity: identity(1)),
         .beginKey(intent(2)),
+        .registerNode(record(4)), .registerNode(record(5)), .forgetNode(NodeID(5)),
     ]
+
+    static func record(_ node: UInt64) -> NodeRecord {
+        NodeRecord(
+            id: NodeID(node), peerAddress: "10.0.0.\(node):7101", apiAddress: "https://10.0.0.\(node):7201")
+    }
+
+    static let membership = Membership(
+        voters: [NodeID(1), NodeID(2), NodeID(3)], learners: [NodeID(4)], index: LogIndex(1))
 
     /// The catalog after all commands.
     static var catalog: Catalog {
@@ -73,6 +82,7 @@ enum CatalogScenario {
                 command, term: Term(1), index: LogIndex(UInt64(position + 1)), changes: &changes)
             if case .refused(let refusal) = outcome { hold(false, "the scenario is refused: \(refusal)") }
         }
+        catalog.apply(membership, changes: &changes)
         return catalog
     }
 }

@@ -11,7 +11,7 @@ enum PeerMessageSamples {
     static let all: [(name: String, message: PeerMessage)] =
         raft.map { ("raft-\($0)", .raft($1)) } + gossip.map { ("gossip-\($0)", .gossip($1)) }
         + requests.map { ("request-\($0)", .request(forwarded($1))) }
-        + answers.map { ("answer-\($0)", .answer(ForwardedAnswer(life: 1, sequence: 2, reply: $1))) }
+        + others + answers.map { ("answer-\($0)", .answer(ForwardedAnswer(life: 1, sequence: 2, reply: $1))) }
 
     private static let configuration = VoterConfiguration(voters: [NodeID(1), NodeID(2), NodeID(3)])
 
@@ -69,6 +69,22 @@ enum PeerMessageSamples {
         ]
     }
 
+    private static var others: [(name: String, message: PeerMessage)] {
+        let metadata = SnapshotMetadata(
+            lastIndex: LogIndex(900), lastTerm: Term(1), configuration: configuration)
+        let rows = CatalogScenario.catalog.allRows
+        let chunks = [rows.prefix(2), rows.dropFirst(2)].enumerated().map { number, rows in
+            SnapshotChunk(
+                term: Term(1), transfer: 1, metadata: metadata, number: UInt64(number), isLast: number == 1,
+                rows: Array(rows))
+        }
+        let outcomes: [SnapshotAnswer.Outcome] = [.wants(1), .complete, .refused("too long")]
+        let answers = outcomes.map { SnapshotAnswer(term: Term(1), transfer: 1, outcome: $0) }
+        return chunks.map { ("chunk-\($0.number)", .snapshotChunk($0)) }
+            + answers.enumerated().map { ("chunk-answer-\($0.offset)", .snapshotAnswer($0.element)) }
+            + [("removed", .removed(RemovalNotice(index: LogIndex(2))))]
+    }
+
     private static var requests: [(String, ClientRequest)] {
         let (name, id) = (CatalogScenario.endpoints[0], CatalogScenario.identifiers[0])
         return [
@@ -77,6 +93,8 @@ enum PeerMessageSamples {
             ("read", .readCatalog), ("retry", .retryLogin(name)),
             ("claim", .claimLogin(name, node: NodeID(2))),
             ("login", .reportLogin(name, node: NodeID(2), outcome: .revoked)),
+            ("transfer", .transferLeadership(to: NodeID(2))), ("add", .addNode(CatalogScenario.record(4))),
+            ("promote", .promoteNode(NodeID(4))), ("remove", .removeNode(NodeID(3))),
         ]
     }
 

@@ -165,7 +165,8 @@ public struct KeyObject: Hashable, Sendable, Codable {
     public var label: String
     /// CKA_ID.
     public var identity: [UInt8]
-    /// The algorithm; nil when it is none that a master key has.
+    /// The algorithm; nil when it is none that a master key has, or when the token does not tell an AES key's
+    /// length (SoftHSM does not for an unwrapped one).
     public var algorithm: KeyAlgorithm?
     /// CKA_SENSITIVE.
     public var isSensitive: Bool

@@ -144,7 +144,7 @@ public final class Coordinator: Sendable {
     public func stop(stopTokenHosts: Bool = false) {
         handOverLeadership()
         transport.stop()
-        loop.queue.sync { loop.halt("the node is shutting down") }
+        loop.queue.sync { loop.halt("the node is shutting down", at: .info) }
         writer.flush()
         let group = DispatchGroup()
         for host in tokenHosts {

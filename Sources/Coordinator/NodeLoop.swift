@@ -67,11 +67,11 @@ final class NodeLoop: @unchecked Sendable {
     }
 
     /// Takes no further part in the cluster; clients are told why. Token hosts go on.
-    func halt(_ reason: String) {
+    func halt(_ reason: String, at level: Logger.Level = .critical) {
         dispatchPrecondition(condition: .onQueue(queue))
         guard haltReason == nil else { return }
         haltReason = reason
-        logger.critical("this node stops taking part: \(reason)")
+        logger.log(level: level, "this node stops taking part: \(reason)")
         timer?.cancel()
         timer = nil
         lastTick.store(.max, ordering: .relaxed)

@@ -57,7 +57,7 @@ extension Coordinator {
     /// for `longestHandover` at most, and must not be called on the node's queue.
     func handOverLeadership() {
         let done = DispatchSemaphore(value: 0)
-        let fresh = Identifier128(high: UInt64.random(in: 0 ... .max), low: UInt64.random(in: 0 ... .max))
+        let fresh = Self.freshIdentifier()
         loop.queue.async {
             guard self.loop.summary.role == .leader, self.loop.haltReason == nil else {
                 done.signal()

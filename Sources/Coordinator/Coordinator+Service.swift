@@ -11,25 +11,20 @@ import Synchronization
 extension Coordinator: ClusterService {
     /// This node's own view; needs neither leader nor quorum.
     public func status() async -> ClusterStatus {
-        let (node, haltReason) = await onLoop { ($0.snapshot, $0.haltReason) }
-        return StatusReport(configuration: configuration, node: node, haltReason: haltReason).status
+        await report().status
     }
 
     /// The endpoints: the agreed part linearizable, the observations as this node has them.
     public func endpoints() async throws(ManagementError) -> [EndpointStatus] {
         let view = try await catalogView()
-        let (node, haltReason) = await onLoop { ($0.snapshot, $0.haltReason) }
-        let report = StatusReport(configuration: configuration, node: node, haltReason: haltReason)
+        let report = await report()
         return view.endpoints.map { report.endpoint($0.name, record: $0) }
     }
 
     /// The key stores, oldest first.
     public func keyStores() async throws(ManagementError) -> [KeyStoreStatus] {
         let view = try await catalogView()
-        return view.keyStores.sorted { ($0.createdAt, $0.name) < ($1.createdAt, $1.name) }.map { store in
-            KeyStoreStatus(
-                store, keyCount: view.keys.filter { $0.keyStore == store.name && $0.state == .usable }.count)
-        }
+        return KeyStoreStatus.list(view.keyStores, keys: view.keys)
     }
 
     /// The master keys by label number.
@@ -71,13 +66,21 @@ extension Coordinator: ClusterService {
     public func retryLogin(endpoint name: EndpointName) async throws(ManagementError) -> EndpointStatus {
         _ = try await ask(.retryLogin(name), requestID: nil)
         let view = try await catalogView()
-        let (node, haltReason) = await onLoop { ($0.snapshot, $0.haltReason) }
-        let record = view.endpoints.first { $0.name == name }
-        return StatusReport(configuration: configuration, node: node, haltReason: haltReason)
-            .endpoint(name, record: record)
+        return await report().endpoint(name, record: view.endpoints.first { $0.name == name })
     }
 
     // MARK: Asking
+
+    /// This node as it is now, as a report for people.
+    private func report() async -> StatusReport {
+        let (node, haltReason) = await onLoop { ($0.snapshot, $0.haltReason) }
+        return StatusReport(configuration: configuration, node: node, haltReason: haltReason)
+    }
+
+    /// An identifier that was never used before, for what a request may make.
+    static func freshIdentifier() -> Identifier128 {
+        Identifier128(high: UInt64.random(in: 0 ... .max), low: UInt64.random(in: 0 ... .max))
+    }
 
     private func catalogView() async throws(ManagementError) -> CatalogView {
         guard case .catalog(let view) = try await ask(.readCatalog, requestID: nil) else {
@@ -101,7 +104,7 @@ extension Coordinator: ClusterService {
     }
 
     private func reply(to request: ClientRequest) async -> ClientReply {
-        let fresh = Identifier128(high: UInt64.random(in: 0 ... .max), low: UInt64.random(in: 0 ... .max))
+        let fresh = Self.freshIdentifier()
         let pending = Mutex<ClientRequestID?>(nil)
         return await withTaskCancellationHandler {
             await withCheckedContinuation { (continuation: CheckedContinuation<ClientReply, Never>) in

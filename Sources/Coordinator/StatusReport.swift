@@ -21,14 +21,8 @@ struct StatusReport {
             term: node.raft.term, commitIndex: node.raft.commitIndex, appliedIndex: node.appliedIndex,
             nodes: listedNodes.map(nodeStatus),
             endpoints: endpointNames.map { endpoint($0, record: node.catalog.endpoints[$0]) },
-            keyStores: node.catalog.keyStores.values
-                .sorted { ($0.createdAt, $0.name) < ($1.createdAt, $1.name) }
-                .map { store in
-                    KeyStoreStatus(
-                        store,
-                        keyCount: node.catalog.keysInOrder
-                            .filter { $0.keyStore == store.name && $0.state == .usable }.count)
-                },
+            keyStores: KeyStoreStatus.list(
+                Array(node.catalog.keyStores.values), keys: node.catalog.keysInOrder),
             masterKeys: node.catalog.keysInOrder.map {
                 MasterKeyStatus($0, store: node.catalog.keyStores[$0.keyStore])
             }, orphans: node.catalog.openOrphans.count, warnings: warnings)
@@ -175,6 +169,14 @@ struct StatusReport {
 }
 
 extension KeyStoreStatus {
+    /// The stores, oldest first, each with its number of usable keys.
+    static func list(_ stores: [KeyStore], keys: [MasterKey]) -> [KeyStoreStatus] {
+        stores.sorted { ($0.createdAt, $0.name) < ($1.createdAt, $1.name) }.map { store in
+            KeyStoreStatus(
+                store, keyCount: keys.filter { $0.keyStore == store.name && $0.state == .usable }.count)
+        }
+    }
+
     init(_ store: KeyStore, keyCount: Int) {
         self.init(
             name: store.name, active: store.isActive, minimumReplicas: store.minimumReplicas,

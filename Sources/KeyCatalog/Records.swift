@@ -105,6 +105,11 @@ public struct MasterKey: Hashable, Sendable, Codable {
     public var verifiedEndpoints: [EndpointName] {
         replicas.filter { $0.value.isVerified }.keys.sorted()
     }
+
+    /// The endpoints whose verified replica others can be copied from, in order.
+    public var sources: [EndpointName] {
+        verifiedEndpoints.filter { replicas[$0]?.isExtractable == true }
+    }
 }
 
 /// One HSM endpoint as the cluster has agreed on it.

@@ -28,15 +28,11 @@ extension Node {
         guard let generated = key.generated, let steward else { return }
         let copyKey = Steward.CopyKey(operation: key.operation, endpoint: target)
         var copy = steward.copies[copyKey] ?? Copy()
-        guard case .idle = copy.stage else { return }
+        guard !copy.isUnderWay else { return }
         if let failure = copy.failure, moment.now < failure.retryAt { return }
-        let busy = steward.copies.filter { entry in
-            guard entry.key.endpoint == target else { return false }
-            if case .idle = entry.value.stage { return false }
-            return true
-        }
+        let busy = steward.copies.filter { $0.key.endpoint == target && $0.value.isUnderWay }
         guard busy.count < settings.copiesPerEndpoint else { return }
-        let sources = key.verifiedEndpoints.filter { key.replicas[$0]?.isExtractable == true && isUsable($0) }
+        let sources = key.sources.filter { isUsable($0) }
         guard !sources.isEmpty else { return adoptStanding(key, copyKey, copy, generated) }
         // After a failure another source may do better.
         let others = copy.failure == nil ? [] : sources.filter { $0 != copy.source }
@@ -68,14 +64,11 @@ extension Node {
 
     /// How many replicas are wrappable, or are being made so.
     private func wrappableCount(_ key: MasterKey, excluding target: EndpointName) -> Int {
-        let standing = key.verifiedEndpoints.filter { key.replicas[$0]?.isExtractable == true }.count
+        let standing = key.sources.count
         let coming = (steward?.copies ?? [:]).filter { entry in
             guard entry.key.operation == key.operation, entry.key.endpoint != target else { return false }
-            guard entry.value.isExtractable, key.replicas[entry.key.endpoint]?.isVerified != true else {
-                return false
-            }
-            if case .idle = entry.value.stage { return false }
-            return true
+            return entry.value.isExtractable && entry.value.isUnderWay
+                && key.replicas[entry.key.endpoint]?.isVerified != true
         }.count
         return standing + coming
     }

@@ -64,8 +64,7 @@ extension Node {
             guard let request = requests[id], let sentTo = request.sentTo else { continue }
             let leader = isLeader ? settings.id : raft.leader
             guard sentTo != leader || sentTo == lost else { continue }
-            requests[id]?.sentTo = nil
-            requests[id]?.leaderlessSince = moment.now
+            takeBack(id)
             route(id)
         }
     }
@@ -124,30 +123,34 @@ extension Node {
         if let reply = answer.reply {
             finish(id, reply)
         } else {
-            requests[id]?.sentTo = nil
-            requests[id]?.leaderlessSince = moment.now
+            takeBack(id)
         }
     }
 
     mutating func answer(_ ticket: Ticket, _ reply: ClientReply) {
         switch ticket {
         case .local(let id): finish(id, reply)
-        case .remote(let peer, let life, let sequence):
-            let answer = ForwardedAnswer(life: life, sequence: sequence, reply: reply)
-            effects.send.append(PeerEnvelope(to: peer, message: .answer(answer)))
+        case .remote(let peer, let life, let sequence): send(reply, to: peer, life, sequence)
         }
     }
 
     /// This node cannot say what became of it: whoever asked asks the next leader.
     mutating func bounce(_ ticket: Ticket) {
         switch ticket {
-        case .local(let id):
-            requests[id]?.sentTo = nil
-            requests[id]?.leaderlessSince = moment.now
-        case .remote(let peer, let life, let sequence):
-            let answer = ForwardedAnswer(life: life, sequence: sequence, reply: nil)
-            effects.send.append(PeerEnvelope(to: peer, message: .answer(answer)))
+        case .local(let id): takeBack(id)
+        case .remote(let peer, let life, let sequence): send(nil, to: peer, life, sequence)
         }
+    }
+
+    private mutating func send(_ reply: ClientReply?, to peer: NodeID, _ life: UInt64, _ sequence: UInt64) {
+        let answer = ForwardedAnswer(life: life, sequence: sequence, reply: reply)
+        effects.send.append(PeerEnvelope(to: peer, message: .answer(answer)))
+    }
+
+    /// The request waits for a leader again.
+    private mutating func takeBack(_ id: ClientRequestID) {
+        requests[id]?.sentTo = nil
+        requests[id]?.leaderlessSince = moment.now
     }
 
     private mutating func execute(

@@ -132,6 +132,10 @@ struct Copy: Sendable {
     var failure: StepFailure?
     /// Whether the endpoint has been tried at least once by this leader.
     var wasTried: Bool { failure != nil }
+    /// Whether a step of it is under way.
+    var isUnderWay: Bool {
+        if case .idle = stage { false } else { true }
+    }
 }
 
 extension Node {

@@ -47,6 +47,7 @@ let package = Package(
         .target(
             name: "NodeCore", dependencies: ["ClusterModel", "WireFormat", "Raft", "Gossip", "KeyCatalog"]),
         .target(name: "ManagementModel", dependencies: ["ClusterModel"]),
+        .target(name: "OperationWire"),
         // Floor 1, edges.
         .systemLibrary(
             name: "CP11Kit", pkgConfig: "p11-kit-1", providers: [.apt(["libp11-kit-dev"])]),
@@ -132,6 +133,7 @@ let package = Package(
         .testTarget(
             name: "NodeCoreTests", dependencies: ["ClusterModel", "Raft", "Gossip", "KeyCatalog", "NodeCore"]),
         .testTarget(name: "ManagementModelTests", dependencies: ["ClusterModel", "ManagementModel"]),
+        .testTarget(name: "OperationWireTests", dependencies: ["OperationWire"]),
         .testTarget(name: "PKCS11Tests", dependencies: ["PKCS11", "SoftHSMFixture"]),
         .testTarget(
             name: "StorageTests",

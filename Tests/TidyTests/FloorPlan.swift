@@ -25,6 +25,7 @@ enum FloorPlan {
         "NodeCore": Target(0),
         "WireFormat": Target(0),
         "ManagementModel": Target(0),
+        "OperationWire": Target(0),
 
         "CP11Kit": Target(1),
         "COpenSSL": Target(1),

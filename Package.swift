@@ -21,6 +21,8 @@ let package = Package(
         .executable(name: "hsmtokend", targets: ["hsmtokend"]),
         .executable(name: "hsmcluster", targets: ["hsmcluster"]),
         .executable(name: "hsmcluster-simulator", targets: ["hsmcluster-simulator"]),
+        // What applications load. cluster/provider/build makes the one to install, with the Swift runtime inside.
+        .library(name: "hsmcluster-pkcs11", type: .dynamic, targets: ["PKCS11Provider"]),
         // A PKCS#11 module that misbehaves on command, for tests.
         .library(name: "FaultyModule", type: .dynamic, targets: ["FaultyModule"]),
     ],
@@ -51,6 +53,7 @@ let package = Package(
         // Floor 1, edges.
         .systemLibrary(
             name: "CP11Kit", pkgConfig: "p11-kit-1", providers: [.apt(["libp11-kit-dev"])]),
+        .systemLibrary(name: "CCryptoki", providers: [.apt(["libp11-kit-dev"])]),
         .systemLibrary(name: "COpenSSL", pkgConfig: "openssl", providers: [.apt(["libssl-dev"])]),
         .systemLibrary(name: "CSystemd", pkgConfig: "libsystemd", providers: [.apt(["libsystemd-dev"])]),
         .systemLibrary(name: "CCrypt", providers: [.apt(["libcrypt-dev"])]),
@@ -96,6 +99,8 @@ let package = Package(
             dependencies: [
                 "ClusterModel", "ManagementModel", asyncHTTPClient, nioCore, nioPosix, nioHTTP1, nioSSL,
             ]),
+        .target(
+            name: "PKCS11Provider", dependencies: ["CCryptoki", "ClusterModel", "Failover", "OperationWire"]),
         // Floor 4, programs.
         .executableTarget(
             name: "hsmclusterd",
@@ -160,6 +165,9 @@ let package = Package(
                 logging,
                 lifecycle,
             ], exclude: ["Fixture"]),
+        .testTarget(
+            name: "PKCS11ProviderTests",
+            dependencies: ["CCryptoki", "ClusterModel", "OperationWire", "PKCS11Provider"]),
         .testTarget(
             name: "CommandLineTests",
             dependencies: ["ClusterModel", "ManagementModel", "ManagementFixture", "hsmcluster"]),

@@ -128,7 +128,7 @@ extension Operation {
             try mechanism.encode(into: &writer)
             try data(wrapped)
             try WireAttribute.encode(template, into: &writer)
-        case .random(let count):
+        case .randomBytes(let count):
             guard count <= OperationLimits.randomBytes else { throw .tooLarge }
             tag(.random)
             writer.write(count)
@@ -225,7 +225,7 @@ extension Operation {
         case .random:
             let count = try reader.uint32()
             guard count <= OperationLimits.randomBytes else { throw .tooLarge }
-            self = .random(count: count)
+            self = .randomBytes(count: count)
         case .seedRandom:
             self = .seedRandom(try reader.bytes(limit: OperationLimits.randomBytes))
         case .generateKey:

@@ -47,7 +47,7 @@ public enum Operation: Hashable, Sendable {
     case unwrap(
         unwrappingKey: ObjectReference, WireMechanism, wrapped: [UInt8], template: [WireAttribute])
     /// C_GenerateRandom. Replied to with `.bytes`.
-    case random(count: UInt32)
+    case randomBytes(count: UInt32)
     /// C_SeedRandom.
     case seedRandom([UInt8])
 

@@ -30,7 +30,7 @@ private let operations: [Operation] =
         .streamUpdateKey(3, made), .streamEnd(3, signature: [9]), .streamAbandon(3),
         .wrap(wrappingKey: key, WireMechanism(0x2109), key: made),
         .unwrap(unwrappingKey: key, WireMechanism(0x2109), wrapped: [1, 2], template: template),
-        .random(count: 32), .seedRandom([1]), .generateKey(WireMechanism(0x1080), template: template),
+        .randomBytes(count: 32), .seedRandom([1]), .generateKey(WireMechanism(0x1080), template: template),
         .generateKeyPair(WireMechanism(0), publicTemplate: template, privateTemplate: []),
         .createObject(template: template), .copyObject(made, template: []), .destroyObject(made),
         .getAttributes(made, types: [0, 0x161]), .setAttributes(made, template: template), .objectSize(key),
@@ -140,7 +140,7 @@ private let directory = Directory(
         let tooMuch = [UInt8](repeating: 0, count: OperationLimits.dataBytes + 1)
         refuses(.streamUpdate(1, tooMuch))
         refuses(.data(.sign, key: key, WireMechanism(1), input: tooMuch, signature: []))
-        refuses(.random(count: UInt32(OperationLimits.randomBytes) + 1))
+        refuses(.randomBytes(count: UInt32(OperationLimits.randomBytes) + 1))
         refuses(.createObject(template: [WireAttribute](repeating: .init(0, bytes: []), count: 129)))
         refuses(.logIn(user: [], password: [UInt8](repeating: 0, count: OperationLimits.passwordBytes + 1)))
         let deep = [WireAttribute(1, .template([WireAttribute(2, .template([]))]))]

@@ -28,6 +28,7 @@ enum FloorPlan {
         "OperationWire": Target(0),
 
         "CP11Kit": Target(1),
+        "CCryptoki": Target(1),
         "COpenSSL": Target(1),
         "CCrypt": Target(1),
         "CProcess": Target(1),
@@ -46,6 +47,9 @@ enum FloorPlan {
         "ManagementAPI": Target(3, webModules),
         "ManagementClient": Target(3, webModules.union(["AsyncHTTPClient"])),
 
+        // A guest in the application's process: no Foundation, no Dispatch, no concurrency.
+        "PKCS11Provider": Target(3, ["Glibc", "Synchronization"]),
+
         "hsmclusterd": Target(4, programModules),
         "hsmtokend": Target(4, programModules),
         "hsmcluster": Target(4, programModules),
@@ -58,6 +62,7 @@ enum FloorPlan {
     /// C modules have one importer each: the target that makes them safe.
     static let soleImporters: [String: String] = [
         "CP11Kit": "PKCS11",
+        "CCryptoki": "PKCS11Provider",
         "COpenSSL": "ClusterTransport",
         "CCrypt": "TokenHost",
         "CSystemd": "SystemdNotify",

@@ -224,9 +224,10 @@ private struct Journey {
         }
     }
 
-    /// Everything that is still on its way is not waited for.
+    /// Everything that is still on its way is not waited for. What it may make there goes when the session is closed.
     mutating func giveUpFlights() {
         for flight in flights {
+            library.noteTouch(flight.endpoint, of: view, by: session)
             library.network.abandon(flight.pending)
             view.endpoints[flight.endpoint].outstanding.subtract(1, ordering: .relaxed)
         }
@@ -315,6 +316,7 @@ private struct Journey {
         else {
             last = .device
             avoid(flight.endpoint)
+            library.noteTouch(flight.endpoint, of: view, by: session)
             forgetPlacements(on: flight.endpoint)
             return nil
         }

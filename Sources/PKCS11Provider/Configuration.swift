@@ -5,12 +5,22 @@ internal import Glibc
 // stay small. HSMCLUSTER_PROVIDER_CONF names the file, except in a process that runs with raised privileges. A file that is not
 // there means the defaults; one that has an error makes C_Initialize fail, for a setting that is not obeyed may matter.
 
+/// What the library itself is told.
+struct LibrarySettings: Hashable {
+    /// Who logs in when the PIN names nobody.
+    var defaultUser: [UInt8] = []
+    /// How long an operation may take, in milliseconds; nil for what the directory says.
+    var deadlineMilliseconds: UInt32?
+    /// How long one endpoint is waited for before the next is asked, in milliseconds; nil for what the directory says.
+    var hedgeMilliseconds: UInt32?
+}
+
 /// The provider's settings.
 struct ProviderConfiguration: Hashable {
     /// Where the node publishes its directory (`run-directory`).
     var runDirectory = "/var/lib/hsmcluster/run"
-    /// Who logs in when the PIN names nobody (`default-user`).
-    var defaultUser = ""
+    /// `default-user`, `deadline-milliseconds` and `hedge-milliseconds`.
+    var settings = LibrarySettings()
 
     /// The file that is read when the environment names none.
     static let standardPath = "/etc/hsmcluster/provider.conf"
@@ -28,10 +38,22 @@ struct ProviderConfiguration: Hashable {
             guard !value.isEmpty, seen.insert(key).inserted else { return nil }
             switch key {
             case "run-directory": runDirectory = value
-            case "default-user": defaultUser = value
+            case "default-user": settings.defaultUser = Array(value.utf8)
+            case "deadline-milliseconds":
+                guard let number = Self.milliseconds(value) else { return nil }
+                settings.deadlineMilliseconds = number
+            case "hedge-milliseconds":
+                guard let number = Self.milliseconds(value) else { return nil }
+                settings.hedgeMilliseconds = number
             default: return nil
             }
         }
+    }
+
+    /// A time of at least a millisecond and at most ten minutes.
+    private static func milliseconds(_ text: String) -> UInt32? {
+        guard let number = UInt32(text), (1...600_000).contains(number) else { return nil }
+        return number
     }
 
     /// Reads the configuration file.

@@ -70,9 +70,13 @@ final class DirectoryKeeper: Sendable {
         var endpoints: [String: Endpoint] = [:]
     }
     private let network: any HostNetwork
+    private let settings: LibrarySettings
     private let state = Mutex(State())
 
-    init(network: any HostNetwork) { self.network = network }
+    init(network: any HostNetwork, settings: LibrarySettings) {
+        self.network = network
+        self.settings = settings
+    }
 
     /// The epoch now; a view of it need not be fetched again.
     func epoch() -> UInt64 { network.epoch() }
@@ -82,7 +86,9 @@ final class DirectoryKeeper: Sendable {
         let epoch = network.epoch()
         return state.withLock { state in
             if state.epoch == epoch, let view = state.view { return view }
-            guard let directory = network.directory() else { return state.view }
+            guard var directory = network.directory() else { return state.view }
+            directory.deadlineMilliseconds = settings.deadlineMilliseconds ?? directory.deadlineMilliseconds
+            directory.hedgeMilliseconds = settings.hedgeMilliseconds ?? directory.hedgeMilliseconds
             let endpoints = directory.endpoints.map { entry in
                 if let known = state.endpoints[entry.name] { return known }
                 let endpoint = Endpoint(name: entry.name)

@@ -33,7 +33,7 @@ public protocol HostNetwork: Sendable {
     func wait(for pending: [any PendingReply], nanoseconds: Int64) -> (position: Int, answer: HostAnswer)?
     /// The reply is no longer wanted.
     func abandon(_ pending: any PendingReply)
-    /// The directory's epoch, read at every use: it has to be cheap.
+    /// A number that is another one whenever the directory has changed, read at every use: it has to be cheap.
     func epoch() -> UInt64
     /// The directory as it is now; nil when there is none.
     func directory() -> Directory?

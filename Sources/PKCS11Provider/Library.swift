@@ -11,7 +11,7 @@ internal import Synchronization
 /// Everything between C_Initialize and C_Finalize.
 final class Library: Sendable {
     let network: any HostNetwork
-    let defaultUser: [UInt8]
+    let settings: LibrarySettings
     let directories: DirectoryKeeper
     let sessions = HandleTable<Session>(limit: ProviderLimits.sessions)
     let objects = HandleTable<SessionObject>(limit: ProviderLimits.sessionObjects)
@@ -27,10 +27,10 @@ final class Library: Sendable {
         static let finished = 2
     }
 
-    init(network: any HostNetwork, defaultUser: [UInt8]) {
+    init(network: any HostNetwork, settings: LibrarySettings) {
         self.network = network
-        self.defaultUser = defaultUser
-        directories = DirectoryKeeper(network: network)
+        self.settings = settings
+        directories = DirectoryKeeper(network: network, settings: settings)
         process = getpid()
     }
 
@@ -56,11 +56,11 @@ final class Library: Sendable {
 
     /// C_Initialize. The object of an earlier time is not freed: a thread may still be leaving it. It is empty by then.
     static func start(
-        defaultUser: [UInt8], network: () throws(Refusal) -> any HostNetwork
+        _ settings: LibrarySettings, network: () throws(Refusal) -> any HostNetwork
     ) throws(Refusal) {
         let before = current.load(ordering: .acquiring)
         if let library = latest(), library.isRunning { throw Refusal(CKR_CRYPTOKI_ALREADY_INITIALIZED) }
-        let library = Library(network: try network(), defaultUser: defaultUser)
+        let library = Library(network: try network(), settings: settings)
         let address = Unmanaged.passRetained(library).toOpaque()
         let (exchanged, _) = current.compareExchange(
             expected: before, desired: UInt(bitPattern: address), ordering: .acquiringAndReleasing)

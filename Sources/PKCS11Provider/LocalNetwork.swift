@@ -5,12 +5,13 @@ internal import OperationWire
 internal import Synchronization
 
 // The network of a real application: the directory that the node of this machine publishes. The pulse page is mapped and its
-// counter read at every use; without it the directory file itself is looked at a few times a second.
+// counter read at every use; the directory file itself is looked at a few times a second, in case there is no such page or
+// another one has taken its place.
 
 /// Initializes the library as its configuration says.
 func initializeWithConfiguration() throws(Refusal) {
     let configuration = try ProviderConfiguration.load()
-    try Library.start(defaultUser: Array(configuration.defaultUser.utf8)) { () throws(Refusal) in
+    try Library.start(configuration.settings) { () throws(Refusal) in
         LocalNetwork(runDirectory: configuration.runDirectory)
     }
 }
@@ -19,7 +20,8 @@ func initializeWithConfiguration() throws(Refusal) {
 final class LocalNetwork: HostNetwork {
     private let directoryPath: String
     private let pulse: PulseReader
-    private let polled = Mutex((at: Int64.min, epoch: UInt64(0)))
+    private let polledAt = Atomic<Int64>(-ProviderLimits.directoryPollNanoseconds)
+    private let polledEpoch = Atomic<UInt64>(0)
 
     init(runDirectory: String) {
         directoryPath = runDirectory + "/" + PulsePage.directoryFileName
@@ -37,22 +39,22 @@ final class LocalNetwork: HostNetwork {
     func abandon(_ pending: any PendingReply) {}
 
     func epoch() -> UInt64 {
-        if let epoch = pulse.epoch() { return epoch }
         let now = now().nanoseconds
-        return polled.withLock { polled in
-            guard now >= polled.at &+ ProviderLimits.directoryPollNanoseconds || polled.at == .min else {
-                return polled.epoch
-            }
+        let polled = polledAt.load(ordering: .relaxed)
+        if now - polled >= ProviderLimits.directoryPollNanoseconds,
+            polledAt.compareExchange(expected: polled, desired: now, ordering: .relaxed).exchanged
+        {
             var status = stat()
             if stat(directoryPath, &status) == 0 {
                 // Another file, or another time of writing, is another epoch.
-                polled.epoch =
-                    UInt64(status.st_ino) &* 31 &+ UInt64(bitPattern: Int64(status.st_mtim.tv_nsec))
-                    &+ UInt64(bitPattern: Int64(status.st_mtim.tv_sec)) &* 1_000_000_007
+                let seconds = UInt64(bitPattern: Int64(status.st_mtim.tv_sec))
+                let nanoseconds = UInt64(bitPattern: Int64(status.st_mtim.tv_nsec))
+                polledEpoch.store(
+                    UInt64(status.st_ino) &* 31 &+ nanoseconds &+ seconds &* 1_000_000_007,
+                    ordering: .relaxed)
             }
-            polled.at = now
-            return polled.epoch
         }
+        return polledEpoch.load(ordering: .relaxed) &+ (pulse.epoch() ?? 0) &* 0x9E37_79B9_7F4A_7C15
     }
 
     func directory() -> Directory? {

@@ -83,10 +83,11 @@ extension Library {
 
     private func credential(_ pin: UnsafeBufferPointer<UInt8>) -> LoginKeeper.Credential? {
         guard let colon = pin.firstIndex(of: UInt8(ascii: ":")) else {
-            guard !defaultUser.isEmpty, !pin.isEmpty, pin.count <= OperationLimits.passwordBytes else {
+            guard !settings.defaultUser.isEmpty, !pin.isEmpty, pin.count <= OperationLimits.passwordBytes
+            else {
                 return nil
             }
-            return LoginKeeper.Credential(user: defaultUser, password: Array(pin))
+            return LoginKeeper.Credential(user: settings.defaultUser, password: Array(pin))
         }
         let user = Array(pin[..<colon])
         let password = Array(pin[(colon + 1)...])

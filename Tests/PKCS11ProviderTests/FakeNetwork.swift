@@ -136,7 +136,7 @@ struct Application {
         let network = try network ?? Stage.network()
         self.network = network
         _ = cFinalize(nil)
-        try Library.start(defaultUser: Array("cms".utf8)) { () throws(Refusal) in network }
+        try Library.start(LibrarySettings(defaultUser: Array("cms".utf8))) { () throws(Refusal) in network }
         var session: CK_SESSION_HANDLE = 0
         try Self.check(cOpenSession(1, CK_FLAGS(CKF_SERIAL_SESSION | CKF_RW_SESSION), nil, nil, &session))
         self.session = session

@@ -24,7 +24,7 @@ extension ProviderTests {
         @Test func initializeTwiceIsRefusedAndFinalizeAllowsItAgain() throws {
             let application = try Application()
             #expect(throws: Refusal(CKR_CRYPTOKI_ALREADY_INITIALIZED)) {
-                try Library.start(defaultUser: []) { () throws(Refusal) in application.network }
+                try Library.start(LibrarySettings()) { () throws(Refusal) in application.network }
             }
             #expect(cFinalize(nil) == CKR_OK)
             #expect(application.network.closes.load(ordering: .relaxed) == 1)
@@ -100,7 +100,7 @@ extension ProviderTests {
                 guard cGetSlotList(1, nil, &count) == CKR_CRYPTOKI_NOT_INITIALIZED else { return 1 }
                 guard cFinalize(nil) == CKR_CRYPTOKI_NOT_INITIALIZED else { return 2 }
                 let network = application.network
-                guard (try? Library.start(defaultUser: []) { () throws(Refusal) in network }) != nil else {
+                guard (try? Library.start(LibrarySettings()) { () throws(Refusal) in network }) != nil else {
                     return 3
                 }
                 guard cGetSlotList(1, nil, &count) == CKR_OK, count == 1 else { return 4 }

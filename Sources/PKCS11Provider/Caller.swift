@@ -44,16 +44,21 @@ extension Library {
         let number = requestNumbers.add(1, ordering: .relaxed).oldValue
         let left = end - network.now().nanoseconds
         guard left > 0 else { throw .device }
-        let request = try encode(operation, number: number, session: session, nanoseconds: left)
-        return try exchange(request, with: endpoint, of: view, nanoseconds: left)
+        var request = try encode(operation, number: number, session: session, nanoseconds: left)
+        defer { request.wipe() }
+        return try exchange(
+            request, with: endpoint, of: view, replyBytes: operation.replyEstimate, nanoseconds: left)
     }
 
     fileprivate func exchange(
-        _ request: [UInt8], with endpoint: Int, of view: DirectoryView, nanoseconds: Int64
+        _ request: [UInt8], with endpoint: Int, of view: DirectoryView, replyBytes: Int, nanoseconds: Int64
     ) throws(Refusal) -> OperationReply {
         let sent: any PendingReply
+        let end = network.now() + .nanoseconds(nanoseconds)
         do throws(HostUnreachable) {
-            sent = try network.begin(request, to: view.directory.endpoints[endpoint])
+            sent = try network.begin(
+                request, to: view.directory.endpoints[endpoint], replyBytes: replyBytes, connectBy: end,
+                deadline: end)
         } catch { throw .device }
         guard let (_, answer) = network.wait(for: [sent], nanoseconds: nanoseconds) else {
             network.abandon(sent)
@@ -84,7 +89,8 @@ extension Library {
             var request = login.request(number: number, deadlineMilliseconds: milliseconds(left))
         else { return false }
         defer { request.wipe() }
-        let reply = try? exchange(request, with: endpoint, of: view, nanoseconds: left)
+        let reply = try? exchange(
+            request, with: endpoint, of: view, replyBytes: 1_024, nanoseconds: left)
         return reply.map { CK_RV($0.returnValue) == CKR_OK } ?? false
     }
 
@@ -276,6 +282,11 @@ private struct Journey {
         view.endpoints[endpoint].avoidUntil.store(until, ordering: .relaxed)
     }
 
+    /// How long preparing may take on one endpoint, so that others get their turn.
+    private func share(of now: Int64) -> Int64 {
+        candidates.count > 1 ? min(end, now + hedge) : end
+    }
+
     private mutating func launch(
         _ endpoint: Int, _ operation: ([ObjectReference]) -> Operation
     ) throws(Refusal) {
@@ -283,7 +294,7 @@ private struct Journey {
         var references: [ObjectReference] = []
         // Making a session object anew may not use up the time that the other endpoints need.
         let now = library.network.now().nanoseconds
-        let share = candidates.count > tried.count ? min(end, now + hedge) : end
+        let share = share(of: now)
         for source in sources {
             do throws(Refusal) {
                 references.append(
@@ -294,12 +305,15 @@ private struct Journey {
             }
         }
         let number = library.requestNumbers.add(1, ordering: .relaxed).oldValue
+        let operation = operation(references)
         var request = try library.encode(
-            operation(references), number: number, session: session,
+            operation, number: number, session: session,
             nanoseconds: end - library.network.now().nanoseconds)
         defer { request.wipe() }
         do throws(HostUnreachable) {
-            let pending = try library.network.begin(request, to: view.directory.endpoints[endpoint])
+            let pending = try library.network.begin(
+                request, to: view.directory.endpoints[endpoint], replyBytes: operation.replyEstimate,
+                connectBy: Instant(nanoseconds: share), deadline: Instant(nanoseconds: end))
             view.endpoints[endpoint].outstanding.add(1, ordering: .relaxed)
             flights.append(Flight(endpoint: endpoint, pending: pending, number: number))
         } catch {
@@ -340,7 +354,10 @@ private struct Journey {
             case CKR_USER_NOT_LOGGED_IN:
                 guard library.login.isLoggedIn else { throw refusal }
                 last = .device
-                if isFirst, library.logInAgain(on: endpoint, of: view, until: end) { tried.remove(endpoint) }
+                let share = share(of: library.network.now().nanoseconds)
+                if isFirst, library.logInAgain(on: endpoint, of: view, until: share) {
+                    tried.remove(endpoint)
+                }
                 return
             case CKR_SESSION_COUNT:
                 last = .busy
@@ -376,5 +393,19 @@ private struct Journey {
             for source in recipe.sources { forget(source) }
         }
         for source in sources { forget(source) }
+    }
+}
+
+extension Operation {
+    /// The most bytes of the reply that is expected; one that is longer is rare and may be refused on the way.
+    fileprivate var replyEstimate: Int {
+        let most = 1_024 + 16_384
+        return switch self {
+        case .data(.encrypt, _, _, let input, _), .data(.decrypt, _, _, let input, _): most + input.count
+        case .streamUpdate(_, let piece): most + piece.count
+        case .randomBytes(let count): most + Int(count)
+        case .getAttributes, .streamEnd: most + 32_768
+        default: most
+        }
     }
 }

@@ -24,9 +24,14 @@ public struct HostUnreachable: Error, Hashable, Sendable {
 
 /// The way to the token hosts. Safe to use from any number of threads at once.
 public protocol HostNetwork: Sendable {
-    /// Sends a request.
+    /// Sends a request, connecting first where there is no connection.
+    /// - Parameters:
+    ///   - replyBytes: The most bytes of the reply that is expected.
+    ///   - connectBy: When to give up connecting, so that a frozen host does not use up the caller's time.
+    ///   - deadline: When nobody waits for the reply any more.
     func begin(
-        _ request: [UInt8], to endpoint: Directory.Endpoint
+        _ request: [UInt8], to endpoint: Directory.Endpoint, replyBytes: Int, connectBy: Instant,
+        deadline: Instant
     ) throws(HostUnreachable) -> any PendingReply
     /// Waits until one of several replies is there.
     /// - Returns: Its position and the answer; nil when the time is over.

@@ -29,7 +29,8 @@ final class LocalNetwork: HostNetwork {
     }
 
     func begin(
-        _ request: [UInt8], to endpoint: Directory.Endpoint
+        _ request: [UInt8], to endpoint: Directory.Endpoint, replyBytes: Int, connectBy: Instant,
+        deadline: Instant
     ) throws(HostUnreachable) -> any PendingReply { throw HostUnreachable() }
 
     func wait(for pending: [any PendingReply], nanoseconds: Int64) -> (position: Int, answer: HostAnswer)? {

@@ -72,7 +72,7 @@ extension Library {
             credential.password.wipe()
             throw Refusal(CKR_PIN_INCORRECT)
         }
-        let outcome = askAll(request, of: view)
+        let outcome = askAll(request, of: view, deadline: deadline)
         request.wipe()
         guard outcome == CKR_OK else {
             credential.password.wipe()
@@ -97,10 +97,16 @@ extension Library {
         return LoginKeeper.Credential(user: user, password: password)
     }
 
-    private func askAll(_ request: [UInt8], of view: DirectoryView) -> CK_RV {
+    private func askAll(_ request: [UInt8], of view: DirectoryView, deadline: UInt32) -> CK_RV {
         var pending: [any PendingReply] = []
         for entry in view.directory.endpoints where entry.service != .out && !entry.socketPath.isEmpty {
-            guard let sent = try? network.begin(request, to: entry) else { continue }
+            // Hosts that are frozen must not keep the others waiting.
+            let now = network.now()
+            let sent = try? network.begin(
+                request, to: entry, replyBytes: 1_024,
+                connectBy: now + Duration.milliseconds(Int64(view.directory.hedgeMilliseconds)),
+                deadline: now + Duration.milliseconds(Int64(deadline)))
+            guard let sent else { continue }
             pending.append(sent)
         }
         let end = network.now().nanoseconds + Int64(view.directory.deadlineMilliseconds) * 1_000_000

@@ -24,7 +24,8 @@ final class FakeNetwork: HostNetwork {
     }
 
     func begin(
-        _ request: [UInt8], to endpoint: Directory.Endpoint
+        _ request: [UInt8], to endpoint: Directory.Endpoint, replyBytes: Int, connectBy: Instant,
+        deadline: Instant
     ) throws(HostUnreachable) -> any PendingReply {
         guard let host = hosts.first(where: { $0.name == endpoint.name }) else { throw HostUnreachable() }
         switch host.state.withLock({ $0.behavior }) {

@@ -1,4 +1,5 @@
 internal import CCryptoki
+internal import ClusterModel
 internal import OperationWire
 internal import Synchronization
 

@@ -54,7 +54,8 @@ final class Library: Sendable {
         phase.load(ordering: .acquiring) == Phase.running && process == getpid()
     }
 
-    /// C_Initialize. The object of an earlier time is not freed: a thread may still be leaving it. It is empty by then.
+    /// C_Initialize. The object of an earlier time is freed only now: a thread that is still leaving it holds it itself. One
+    /// that came from a parent process is left alone.
     static func start(
         _ settings: LibrarySettings, network: () throws(Refusal) -> any HostNetwork
     ) throws(Refusal) {
@@ -64,7 +65,12 @@ final class Library: Sendable {
         let address = Unmanaged.passRetained(library).toOpaque()
         let (exchanged, _) = current.compareExchange(
             expected: before, desired: UInt(bitPattern: address), ordering: .acquiringAndReleasing)
-        guard !exchanged else { return }
+        guard !exchanged else {
+            guard let old = UnsafeRawPointer(bitPattern: before) else { return }
+            let retired = Unmanaged<Library>.fromOpaque(old)
+            if retired.takeUnretainedValue().process == getpid() { retired.release() }
+            return
+        }
         library.network.close()
         Unmanaged<Library>.fromOpaque(address).release()
         throw Refusal(CKR_CRYPTOKI_ALREADY_INITIALIZED)

@@ -34,6 +34,19 @@ extension ProviderTests {
             #expect(cFinalize(nil) == CKR_OK)
         }
 
+        /// Applications that load, use and unload the library again and again do not grow.
+        @Test func anEarlierLifeIsFreed() throws {
+            weak var earlier: FakeNetwork?
+            do {
+                let application = try Application()
+                earlier = application.network
+                #expect(cFinalize(nil) == CKR_OK)
+            }
+            #expect(earlier != nil)
+            _ = try Application()
+            #expect(earlier == nil)
+        }
+
         @Test func initializeArgumentsAreCheckedAsTheStandardSays() throws {
             typealias Create = @convention(c) (UnsafeMutablePointer<UnsafeMutableRawPointer?>?) -> CK_RV
             typealias Other = @convention(c) (UnsafeMutableRawPointer?) -> CK_RV

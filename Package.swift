@@ -58,6 +58,8 @@ let package = Package(
         .systemLibrary(name: "CSystemd", pkgConfig: "libsystemd", providers: [.apt(["libsystemd-dev"])]),
         .systemLibrary(name: "CCrypt", providers: [.apt(["libcrypt-dev"])]),
         .systemLibrary(name: "CProcess"),
+        .systemLibrary(name: "CSharedMemory"),
+        .target(name: "RingLink", dependencies: ["CSharedMemory"]),
         .target(name: "PKCS11", dependencies: ["CP11Kit"]),
         .target(
             name: "Storage",
@@ -171,6 +173,7 @@ let package = Package(
         .testTarget(
             name: "CommandLineTests",
             dependencies: ["ClusterModel", "ManagementModel", "ManagementFixture", "hsmcluster"]),
+        .testTarget(name: "RingLinkTests", dependencies: ["RingLink", "CSharedMemory"]),
         .testTarget(name: "SimulationTests", dependencies: ["ClusterSimulator"]),
         .testTarget(name: "TidyTests"),
         .testTarget(name: "ClusterTests", dependencies: ["hsmclusterd", "hsmtokend", "hsmcluster"]),

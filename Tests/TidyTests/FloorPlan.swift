@@ -32,10 +32,12 @@ enum FloorPlan {
         "COpenSSL": Target(1),
         "CCrypt": Target(1),
         "CProcess": Target(1),
+        "CSharedMemory": Target(1),
         "CSystemd": Target(1),
         "PKCS11": Target(1, ["Glibc", "Synchronization"]),
         "SystemdNotify": Target(1, ["Glibc", "Dispatch", "Logging", "Synchronization"]),
         "TokenHostLink": Target(1, ["Glibc", "Dispatch", "Synchronization"]),
+        "RingLink": Target(1, ["Glibc", "Synchronization"]),
         "ClusterConfiguration": Target(1, ["Glibc", "Yams"]),
         "Storage": Target(1, ["Foundation", "Glibc", "GRDB", "Synchronization"]),
         "ClusterTransport": Target(1, ["Glibc", "Dispatch", "Synchronization"]),
@@ -65,6 +67,7 @@ enum FloorPlan {
         "CCryptoki": "PKCS11Provider",
         "COpenSSL": "ClusterTransport",
         "CCrypt": "TokenHost",
+        "CSharedMemory": "RingLink",
         "CSystemd": "SystemdNotify",
     ]
 

@@ -79,7 +79,7 @@ let package = Package(
             name: "TokenHost",
             dependencies: [
                 "ClusterModel", "WireFormat", "TokenHostLink", "PKCS11", "TokenOperations", "CCrypt",
-                "CProcess",
+                "CProcess", "OperationWire", "RingLink",
             ]),
         .target(
             name: "Coordinator",
@@ -159,7 +159,10 @@ let package = Package(
             dependencies: ["ClusterModel", "PKCS11", "TokenOperations", "SoftHSMFixture"]),
         .testTarget(
             name: "TokenHostTests",
-            dependencies: ["ClusterModel", "WireFormat", "PKCS11", "TokenHostLink", "TokenHost", "hsmtokend"]),
+            dependencies: [
+                "ClusterModel", "WireFormat", "PKCS11", "TokenHostLink", "TokenHost", "OperationWire",
+                "RingLink", "hsmtokend",
+            ]),
         .testTarget(
             name: "ManagementAPITests",
             dependencies: [

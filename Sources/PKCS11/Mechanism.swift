@@ -1,6 +1,6 @@
-// A mechanism with its parameters (PKCS#11 v2.40 §3.5 CK_MECHANISM, and the mechanism chapters for each parameter).
-// Values here hold plain Swift data; the C structure and everything it points to exist only inside
-// `withCKMechanism`, so a pointer can't outlive the call that it is for.
+// A mechanism with its parameters (PKCS#11 v2.40 §3.5 CK_MECHANISM, and the mechanism chapters for each
+// parameter). Values here hold plain Swift data; the C structure and everything it points to exist only
+// inside `withCKMechanism`, so a pointer can't outlive the call that it is for.
 
 internal import CP11Kit
 
@@ -16,6 +16,7 @@ public struct Mechanism: Hashable, Sendable {
         case oaep(HashFunction, label: [UInt8])
         case pss(HashFunction, saltBytes: Int)
         case stringData([UInt8])
+        case structure([ParameterField])
     }
 
     private init(_ type: MechanismType, with parameters: Parameters) {
@@ -26,6 +27,11 @@ public struct Mechanism: Hashable, Sendable {
     /// Any mechanism whose parameter is nothing or plain bytes (an initialization vector, say).
     public init(_ type: MechanismType, parameter: [UInt8] = []) {
         self.init(type, with: parameter.isEmpty ? .none : .bytes(parameter))
+    }
+
+    /// Any mechanism whose parameter is a structure, described field by field.
+    public init(_ type: MechanismType, structure: [ParameterField]) {
+        self.init(type, with: .structure(structure))
     }
 
     /// CKM_AES_KEY_GEN; the template's CKA_VALUE_LEN decides the length.
@@ -106,6 +112,9 @@ public struct Mechanism: Hashable, Sendable {
                     pData: data.baseAddress, ulLen: CK_ULONG(data.count))
                 return withUnsafeMutableBytes(of: &string) { withMechanism($0, body) }
             }
+        case .structure(let fields):
+            let memory = ParameterMemory()
+            return withExtendedLifetime(memory) { withMechanism(memory.place(fields), body) }
         }
     }
 

@@ -1,6 +1,6 @@
-// A session is one conversation with a token (PKCS#11 v2.40 §5.6). Cryptoki allows one operation of a kind at a
-// time in it and says nothing good about two threads in one session, so ours can't be copied: whoever owns it is the
-// only one to use it, closing it twice does not compile, and forgetting it closes it.
+// A session is one conversation with a token (PKCS#11 v2.40 §5.6). Cryptoki allows one operation of a kind at
+// a time in it and says nothing good about two threads in one session, so ours can't be copied: whoever owns
+// it is the only one to use it, closing it twice does not compile, and forgetting it closes it.
 
 internal import CP11Kit
 
@@ -77,4 +77,9 @@ public struct ObjectHandle: Hashable, Sendable {
     let rawValue: CK_OBJECT_HANDLE
 
     init(_ rawValue: CK_OBJECT_HANDLE) { self.rawValue = rawValue }
+
+    /// The handle as a number, and back.
+    public var number: UInt { rawValue }
+    /// Takes a number that was a handle of this very process.
+    public init(number: UInt) { rawValue = number }
 }

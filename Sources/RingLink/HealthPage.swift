@@ -1,9 +1,9 @@
 internal import CSharedMemory
 internal import Glibc
 
-// A page that a host writes and every client may read at any time without asking: how the host is, and whether one of its
-// threads is looking at the rings right now. The page is sealed against writing by anyone but the host, so a client can't
-// tell lies in it to another one.
+// A page that a host writes and every client may read at any time without asking: how the host is, and
+// whether one of its threads is looking at the rings right now. The page is sealed against writing by anyone
+// but the host, so a client can't tell lies in it to another one.
 
 /// What a host says of itself.
 public struct RingHealth: Hashable, Sendable {

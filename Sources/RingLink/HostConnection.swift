@@ -2,8 +2,9 @@ internal import CSharedMemory
 internal import Glibc
 internal import Synchronization
 
-// One client as the host sees it. The client may write anything into the rings at any time, so the host keeps its own
-// account of the lanes: a lane that is being served can't be claimed again, and a length is read once and checked.
+// One client as the host sees it. The client may write anything into the rings at any time, so the host keeps
+// its own account of the lanes: a lane that is being served can't be claimed again, and a length is read once
+// and checked.
 
 /// A request that was taken from a client's rings.
 struct ClaimedLane {
@@ -59,7 +60,8 @@ final class HostConnection: Sendable {
         return nil
     }
 
-    /// Copies a claimed request into `scratch`, which holds the largest one. Nil when the length can't be true.
+    /// Copies a claimed request into `scratch`, which holds the largest one. Nil when the length can't be
+    /// true.
     func read(_ lane: Int, into scratch: UnsafeMutableRawBufferPointer) -> UnsafeMutableRawBufferPointer? {
         let length = Int(rings.load32(RingLayout.header(lane) + RingLayout.requestLength))
         guard length <= RingLayout.requestBytes(lane) else { return nil }

@@ -2,15 +2,17 @@ internal import CSharedMemory
 internal import Glibc
 internal import Synchronization
 
-// The threads that serve. Whoever finds a request carries it out itself: to hand it to another thread would cost more than
-// most operations. At most one idle thread looks at the rings in a loop, for a short while after the last request; the
-// health page says so, and when nobody looks, clients ring a bell on which the idle threads sleep:
+// The threads that serve. Whoever finds a request carries it out itself: to hand it to another thread would
+// cost more than most operations. At most one idle thread looks at the rings in a loop, for a short while
+// after the last request; the health page says so, and when nobody looks, clients ring a bell on which the
+// idle threads sleep:
 //
 //   parked ──bell──▶ looking ──request──▶ serving ──done──▶ looking (or parked, when another one looks)
 //     ▲                 └──nothing for a while──▶ parked
 //
-// A thread says that it stops looking and then looks once more; a client writes its request and then reads whether anyone
-// looks. So a request can't fall in between (Dekker's pattern; all these accesses are sequentially consistent).
+// A thread says that it stops looking and then looks once more; a client writes its request and then reads
+// whether anyone looks. So a request can't fall in between (Dekker's pattern; all these accesses are
+// sequentially consistent).
 
 /// What carries requests out. Made on the worker's thread and used there only.
 public protocol RingWorker: AnyObject {
@@ -30,7 +32,8 @@ public protocol RingService: Sendable {
     func mayConnect(_ peer: RingPeer) -> Bool
     /// A client is there. Called before its first request is served.
     func connected(_ client: UInt64, _ peer: RingPeer)
-    /// A client is gone; requests of it may still be under way. Called on the setup thread, and must not block.
+    /// A client is gone; requests of it may still be under way. Called on the setup thread, and must not
+    /// block.
     func disconnected(_ client: UInt64)
     /// A worker for the calling thread.
     func makeWorker() -> any RingWorker

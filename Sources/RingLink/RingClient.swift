@@ -2,9 +2,10 @@ internal import CSharedMemory
 internal import Glibc
 internal import Synchronization
 
-// The application's side. It is a guest in a foreign process: no thread, no Dispatch, no Foundation, plain blocking calls
-// with a deadline. A call takes a free lane, writes its request, and looks at the reply's word for as long as that is
-// likely to be worth it (and no longer than other threads can spare the processor), then sleeps on it (futex(2)).
+// The application's side. It is a guest in a foreign process: no thread, no Dispatch, no Foundation, plain
+// blocking calls with a deadline. A call takes a free lane, writes its request, and looks at the reply's word
+// for as long as that is likely to be worth it (and no longer than other threads can spare the processor),
+// then sleeps on it (futex(2)).
 
 /// A connection to one host, for any number of threads. It ends when the last reference goes away.
 public final class RingClient: Sendable {
@@ -232,7 +233,8 @@ public final class RingCall: Sendable {
 
     deinit { abandon() }
 
-    /// Waits until the reply is there or the host is gone; false when `end` comes first (nanoseconds of `RingClock`).
+    /// Waits until the reply is there or the host is gone; false when `end` comes first (nanoseconds of
+    /// `RingClock`).
     public static func wait(for call: RingCall, until end: Int64) -> Bool {
         call.client.wait(call.lane, until: end)
     }
@@ -270,7 +272,8 @@ public final class RingCall: Sendable {
     }
 }
 
-/// Tells a process from its children: a page that the kernel empties in a child (madvise(2), MADV_WIPEONFORK).
+/// Tells a process from its children: a page that the kernel empties in a child (madvise(2),
+/// MADV_WIPEONFORK).
 // Sendable: the page is written once, in `init`.
 private final class ForkGuard: @unchecked Sendable {
     private static let bytes = 4_096

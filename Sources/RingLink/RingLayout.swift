@@ -1,7 +1,8 @@
-// How the memory between one client and one token host is divided. Each call has a lane of its own: room for one request
-// and one reply, and two words that say how far it is. So many threads of a client work at once without a lock, and a
-// frame can't run into another one. Of the lanes most are small, and a few hold the largest message. The host makes the
-// memory and seals its size, so that neither side can make the other one trip over a missing page.
+// How the memory between one client and one token host is divided. Each call has a lane of its own: room for
+// one request and one reply, and two words that say how far it is. So many threads of a client work at once
+// without a lock, and a frame can't run into another one. Of the lanes most are small, and a few hold the
+// largest message. The host makes the memory and seals its size, so that neither side can make the other one
+// trip over a missing page.
 //
 //   0      magic, version         4,096   lane headers, 128 bytes each       12,288   requests and replies
 //   64     pending: bit n set = lane n holds a new request

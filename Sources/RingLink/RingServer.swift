@@ -2,8 +2,8 @@ internal import CSharedMemory
 internal import Glibc
 internal import Synchronization
 
-// The host's side: one thread sets connections up and notices their end, and never waits for a client or for the service;
-// the workers serve (see HostWorker).
+// The host's side: one thread sets connections up and notices their end, and never waits for a client or for
+// the service; the workers serve (see HostWorker).
 
 /// What a host is told.
 public struct RingServerSettings: Hashable, Sendable {
@@ -15,7 +15,8 @@ public struct RingServerSettings: Hashable, Sendable {
     public var workers: Int
     /// Another one at every start.
     public var incarnation: UInt64
-    /// A request that has run so long counts as stuck, in nanoseconds: when all threads are, others are started.
+    /// A request that has run so long counts as stuck, in nanoseconds: when all threads are, others are
+    /// started.
     public var stuckNanoseconds: Int64 = 2_000_000_000
 
     /// Puts settings together.
@@ -213,7 +214,8 @@ public final class RingServer: Sendable {
     private final class Guest {
         let socket: Int32
         let peer: RingPeer
-        /// Readable when the peer's process has ended, whoever else holds its socket; -1 if the kernel has none.
+        /// Readable when the peer's process has ended, whoever else holds its socket; -1 if the kernel has
+        /// none.
         let process: Int32
         let since = RingClock.now()
         var connection: HostConnection?

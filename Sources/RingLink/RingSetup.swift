@@ -1,9 +1,10 @@
 internal import CSharedMemory
 internal import Glibc
 
-// How a client and a host meet (unix(7)): the client connects and says which version it speaks; the host looks at the
-// kernel's word on who that is, makes the memory, and passes three descriptors: the rings, the health page, and an
-// eventfd(2) that wakes the host. After that nothing is said on the socket; when it closes, the other side is gone.
+// How a client and a host meet (unix(7)): the client connects and says which version it speaks; the host
+// looks at the kernel's word on who that is, makes the memory, and passes three descriptors: the rings, the
+// health page, and an eventfd(2) that wakes the host. After that nothing is said on the socket; when it
+// closes, the other side is gone.
 
 /// Who is at the other end of a connection, by the kernel's word (SO_PEERCRED).
 public struct RingPeer: Hashable, Sendable {

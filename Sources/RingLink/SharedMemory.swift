@@ -1,12 +1,12 @@
 internal import CSharedMemory
 internal import Glibc
 
-// A mapping of memory that another process may change at any moment. All access goes through here: words are read and
-// written atomically, bytes are copied out before anybody looks at them.
+// A mapping of memory that another process may change at any moment. All access goes through here: words are
+// read and written atomically, bytes are copied out before anybody looks at them.
 
 /// A mapped range, unmapped when it goes away. Usable from any thread.
-// Sendable: the pointer never changes; the memory behind it is shared with another process anyway, and is reached
-// only through atomic words and copies whose content nobody trusts.
+// Sendable: the pointer never changes; the memory behind it is shared with another process anyway, and is
+// reached only through atomic words and copies whose content nobody trusts.
 final class SharedMemory: @unchecked Sendable {
     private let base: UnsafeMutableRawPointer
     private let length: Int

@@ -100,6 +100,14 @@ final class Custodian: Sendable {
         return try backend.makePerformer()
     }
 
+    /// The token for applications' sessions.
+    /// - Throws: why there is none.
+    func dataToken() throws(EndpointFailure) -> Token {
+        try checkToken()
+        guard let token = backend.dataToken() else { throw Self.absence(.starting) }
+        return token
+    }
+
     /// Whether a login stands, and the number of the last one.
     func login() -> (number: Int, stands: Bool) { shared.look { ($0.loginNumber, $0.isLoggedIn) } }
 

@@ -17,9 +17,16 @@ public protocol EndpointBackend: Sendable {
     func logIn(_ pin: borrowing SecretBytes) throws(EndpointFailure)
     /// Opens a session for one thread.
     func makePerformer() throws(EndpointFailure) -> any EndpointPerformer
+    /// The token for the sessions of applications; nil when it isn't open. Called by any thread.
+    func dataToken() -> Token?
     /// Lets go of token and module. Performers made before may still be in use; the module is finalized
     /// when the last of them is gone.
     func close()
+}
+
+extension EndpointBackend {
+    /// Backends without a module have no token for applications.
+    public func dataToken() -> Token? { nil }
 }
 
 /// Carries requests out on one session. Made, used and dropped by one session thread.

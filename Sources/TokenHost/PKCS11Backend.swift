@@ -62,6 +62,9 @@ public final class PKCS11Backend: EndpointBackend {
         return try TokenOperator(token: token)
     }
 
+    /// The token while it is open.
+    public func dataToken() -> Token? { shared.look { $0.token } }
+
     /// Lets go of session, token and module.
     public func close() {
         let released = shared.change { state in

@@ -33,6 +33,7 @@ public final class TokenHostServer {
     private let inbox: HostInbox
     private let custodian: Custodian
     private let pool: SessionPool
+    private let dataPath: DataPath
     private var listener: Int32 = -1
     private var connections: [UInt64: HostConnection] = [:]
     private var pending: [UInt64: Pending] = [:]
@@ -62,6 +63,7 @@ public final class TokenHostServer {
         pool = SessionPool(
             threads: configuration.sessionThreads, queueBound: configuration.queueBound, timing: timing,
             custodian: custodian, inbox: inbox, log: log)
+        dataPath = DataPath(configuration: configuration, custodian: custodian, log: log)
     }
 
     /// What asks this server to stop; may be called from any thread, also before `run()`.
@@ -80,6 +82,7 @@ public final class TokenHostServer {
                 source: configuration.pinSource, recordPath: configuration.credentialRecordPath, log: log)
             try custodian.start(keeper: keeper)
             try pool.start()
+            dataPath.start()
         } catch {
             log.line("cannot serve \(configuration.socketPath): \(error)")
             return ExitStatus.cannotServe
@@ -220,9 +223,11 @@ public final class TokenHostServer {
         let now = HostInstant.now
         let sessions = pool.vitals(now: now)
         let custody = custodian.busyMilliseconds(now: now)
-        let longest = max(sessions.longestMilliseconds, custody.working)
+        let data = dataPath.vitals()
+        let longest = max(sessions.longestMilliseconds, custody.working, data.longestMilliseconds)
         return TokenHostVitals(
-            busyThreads: sessions.busy, stuckThreads: sessions.stuck, queuedRequests: sessions.queued,
+            busyThreads: sessions.busy + data.busy, stuckThreads: sessions.stuck,
+            queuedRequests: sessions.queued,
             longestCallMilliseconds: UInt64(longest), openingMilliseconds: UInt64(custody.opening),
             residentKibibytes: ProcessMemory.residentKibibytes())
     }
@@ -238,6 +243,7 @@ public final class TokenHostServer {
             answer(connection, entry.id, result)
         case .state(let news):
             state = news
+            dataPath.announce(news)
             for connection in connections.values where connection.isGreeted {
                 _ = connection.send(.state(news))
             }
@@ -265,6 +271,7 @@ public final class TokenHostServer {
     private func beginDraining(status: Int32) {
         guard drainUntil == nil else { return }
         self.status = status
+        dataPath.stop()
         drainUntil = HostInstant.now.adding(milliseconds: timing.drainMilliseconds)
         for job in pool.stop() { handle(.finished(number: job.number, result: .failure(Self.stopping))) }
     }
@@ -277,7 +284,8 @@ public final class TokenHostServer {
     private func finish() {
         custodian.stop()
         let end = HostInstant.now.adding(milliseconds: timing.finalizeMilliseconds)
-        if !pool.waitUntilStopped(end) || !custodian.waitUntilStopped(end) {
+        if !dataPath.waitUntilStopped(end) || !pool.waitUntilStopped(end) || !custodian.waitUntilStopped(end)
+        {
             log.line("the module doesn't come to an end; it is left as it is")
         }
         close(listener)

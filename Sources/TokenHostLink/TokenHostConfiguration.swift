@@ -79,6 +79,9 @@ public struct TokenHostConfiguration: Hashable, Sendable, Codable {
     /// The lock that the serving process holds: beside the socket.
     public var lockPath: String { socketPath + ".lock" }
 
+    /// The socket of applications' data path: beside the node's.
+    public var dataSocketPath: String { socketPath + ".data" }
+
     /// How long one call into the module may last.
     public var hangLimit: Duration { .milliseconds(Int64(clamping: hangLimitMilliseconds)) }
 }

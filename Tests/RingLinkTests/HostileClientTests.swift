@@ -4,8 +4,8 @@ import RingLink
 import Synchronization
 import Testing
 
-// A client that has broken into the memory it shares with the host, and writes there what it likes. The host must stay up,
-// serve others meanwhile, and never show one client what belongs to another.
+// A client that has broken into the memory it shares with the host, and writes there what it likes. The host
+// must stay up, serve others meanwhile, and never show one client what belongs to another.
 
 /// A client that speaks to the socket by itself.
 private final class RawClient {

@@ -85,7 +85,7 @@ let package = Package(
             name: "Coordinator",
             dependencies: [
                 "ClusterModel", "NodeCore", "Raft", "Gossip", "KeyCatalog", "ManagementModel", "Storage",
-                "ClusterTransport", "TokenHostLink", "ClusterConfiguration", logging,
+                "ClusterTransport", "TokenHostLink", "OperationWire", "ClusterConfiguration", logging,
             ]),
         // Floor 3, interfaces.
         .target(
@@ -179,7 +179,8 @@ let package = Package(
         .testTarget(name: "RingLinkTests", dependencies: ["RingLink", "CSharedMemory"]),
         .testTarget(name: "SimulationTests", dependencies: ["ClusterSimulator"]),
         .testTarget(name: "TidyTests"),
-        .testTarget(name: "ClusterTests", dependencies: ["hsmclusterd", "hsmtokend", "hsmcluster"]),
+        .testTarget(
+            name: "ClusterTests", dependencies: ["OperationWire", "hsmclusterd", "hsmtokend", "hsmcluster"]),
     ],
     swiftLanguageModes: [.v6]
 )

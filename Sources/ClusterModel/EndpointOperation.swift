@@ -145,10 +145,12 @@ public struct TokenDescription: Hashable, Sendable, Codable {
     public var mechanisms: [UInt64]
     /// True when the token host is logged in.
     public var isLoggedIn: Bool
+    /// What the token says of each mechanism; nil from a token host of an earlier version.
+    public var mechanismDetails: [MechanismDescription]?
     /// Puts a description together.
     public init(
         label: String, serialNumber: String, manufacturer: String, model: String, mechanisms: [UInt64],
-        isLoggedIn: Bool
+        isLoggedIn: Bool, mechanismDetails: [MechanismDescription]? = nil
     ) {
         self.label = label
         self.serialNumber = serialNumber
@@ -156,6 +158,26 @@ public struct TokenDescription: Hashable, Sendable, Codable {
         self.model = model
         self.mechanisms = mechanisms
         self.isLoggedIn = isLoggedIn
+        self.mechanismDetails = mechanismDetails
+    }
+}
+
+/// What a token says of one mechanism (PKCS#11 §4.5, CK_MECHANISM_INFO).
+public struct MechanismDescription: Hashable, Sendable, Codable {
+    /// The CKM_ number.
+    public var type: UInt64
+    /// The smallest key, in bits or bytes as the mechanism has it.
+    public var minimumKeySize: UInt64
+    /// The largest key, in the same unit.
+    public var maximumKeySize: UInt64
+    /// CKF_ flags.
+    public var flags: UInt64
+    /// Puts a description together.
+    public init(type: UInt64, minimumKeySize: UInt64, maximumKeySize: UInt64, flags: UInt64) {
+        self.type = type
+        self.minimumKeySize = minimumKeySize
+        self.maximumKeySize = maximumKeySize
+        self.flags = flags
     }
 }
 

@@ -24,6 +24,7 @@ public final class Coordinator: Sendable {
     private let tokenHosts: [TokenHostSupervisor]
     private let logStore: LogStore
     private let catalogStore: CatalogStore
+    private let publisher: DirectoryPublisher
 
     /// Opens the node's state and prepares everything; nothing is sent or answered before `start`.
     ///
@@ -78,6 +79,7 @@ public final class Coordinator: Sendable {
             onSnapshot: { event in queue.async { loop.take(event) } },
             onFailure: { error in queue.async { loop.halt("\(error)") } })
         tokenHosts = try Self.tokenHosts(configuration, tokenHostProgram, loop)
+        publisher = try DirectoryPublisher(configuration: configuration, logger: logger)
     }
 
     private static func settings(_ configuration: NodeConfiguration, _ voters: [NodeID]) -> NodeSettings {
@@ -128,7 +130,9 @@ public final class Coordinator: Sendable {
     /// - Throws: `TransportSetupError` when the port for peers cannot be opened.
     public func start(onRole: @escaping @Sendable (RoleSummary) -> Void = { _ in }) throws {
         let hosts = Dictionary(uniqueKeysWithValues: zip(configuration.endpoints.map(\.name), tokenHosts))
+        let publisher = publisher
         loop.queue.sync {
+            loop.onTick = { publisher.consider($0) }
             loop.start(.init(writer: writer, transport: transport, tokenHosts: hosts), onRole: onRole)
         }
         try transport.start()
@@ -146,6 +150,7 @@ public final class Coordinator: Sendable {
         transport.stop()
         loop.queue.sync { loop.halt("the node is shutting down", at: .info) }
         writer.flush()
+        publisher.flush()
         let group = DispatchGroup()
         for host in tokenHosts {
             group.enter()

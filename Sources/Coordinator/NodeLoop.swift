@@ -26,6 +26,8 @@ final class NodeLoop: @unchecked Sendable {
     private var timer: (any DispatchSourceTimer)?
     private var waiting: [ClientRequestID: @Sendable (ClientReply) -> Void] = [:]
     private var lastRequest: UInt64 = 0
+    /// Looks at the node after every tick, on `queue`; set before `start`.
+    var onTick: (@Sendable (Node) -> Void)?
     private var roleObserver: (@Sendable (RoleSummary) -> Void)?
     /// Why this node has stopped taking part, or nil.
     private(set) var haltReason: String?
@@ -60,7 +62,9 @@ final class NodeLoop: @unchecked Sendable {
         lastTick.store(Clock.moment.now.nanoseconds, ordering: .relaxed)
         timer.setEventHandler { [weak self] in
             self?.lastTick.store(Clock.moment.now.nanoseconds, ordering: .relaxed)
-            self?.take(.tick)
+            guard let self else { return }
+            take(.tick)
+            onTick?(node)
         }
         timer.activate()
         self.timer = timer

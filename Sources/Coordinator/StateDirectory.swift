@@ -25,6 +25,11 @@ enum StateDirectory {
         }
     }
 
+    /// Where the token host of `endpoint` listens for applications.
+    static func dataSocket(_ endpoint: EndpointName, in state: String) -> String {
+        "\(state)/endpoints/\(endpoint)/socket" + TokenHostConfiguration.dataSocketSuffix
+    }
+
     /// What the token host of `endpoint` is told.
     static func tokenHost(
         _ endpoint: NodeConfiguration.Endpoint, in state: String

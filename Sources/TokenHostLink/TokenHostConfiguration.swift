@@ -80,7 +80,10 @@ public struct TokenHostConfiguration: Hashable, Sendable, Codable {
     public var lockPath: String { socketPath + ".lock" }
 
     /// The socket of applications' data path: beside the node's.
-    public var dataSocketPath: String { socketPath + ".data" }
+    public var dataSocketPath: String { socketPath + Self.dataSocketSuffix }
+
+    /// What is appended to the node's socket path.
+    public static let dataSocketSuffix = ".data"
 
     /// How long one call into the module may last.
     public var hangLimit: Duration { .milliseconds(Int64(clamping: hangLimitMilliseconds)) }

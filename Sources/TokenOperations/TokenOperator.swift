@@ -13,6 +13,7 @@ public final class TokenOperator {
     let token: Token
     var session: Session
     private var lastInfo: TokenInfo?
+    private var lastDetails: (mechanisms: [MechanismType], details: [MechanismDescription])?
     /// The length of a transport key yet to be made; tests save time with a shorter one.
     var transportKeyBits = TransportKeyLimits.preferredBits
 
@@ -96,10 +97,24 @@ public final class TokenOperator {
     /// The token as it describes itself, with its mechanisms in ascending order.
     private func inspect() throws -> TokenDescription {
         let info = try info()
+        let mechanisms = try token.mechanisms().sorted { $0.rawValue < $1.rawValue }
         return TokenDescription(
             label: info.label, serialNumber: info.serialNumber, manufacturer: info.manufacturer,
-            model: info.model, mechanisms: try token.mechanisms().map { UInt64($0.rawValue) }.sorted(),
-            isLoggedIn: try isLoggedIn())
+            model: info.model, mechanisms: mechanisms.map { UInt64($0.rawValue) },
+            isLoggedIn: try isLoggedIn(), mechanismDetails: details(mechanisms))
+    }
+
+    /// What the token says of its mechanisms; asked once, since it may be a call over a network for each.
+    private func details(_ mechanisms: [MechanismType]) -> [MechanismDescription] {
+        if let lastDetails, lastDetails.mechanisms == mechanisms { return lastDetails.details }
+        let details = mechanisms.compactMap { mechanism -> MechanismDescription? in
+            guard let info = try? token.info(of: mechanism) else { return nil }
+            return MechanismDescription(
+                type: UInt64(mechanism.rawValue), minimumKeySize: UInt64(info.minimumKeySize),
+                maximumKeySize: UInt64(info.maximumKeySize), flags: UInt64(info.flags.rawValue))
+        }
+        if details.count == mechanisms.count { lastDetails = (mechanisms, details) }
+        return details
     }
 
     /// What the token says of itself, or has said earlier. SoftHSM reads this from a file that every login, of any

@@ -22,6 +22,8 @@ public struct NodeConfiguration: Hashable, Sendable {
     public var nodes: [Voter]
     /// True on a node that is added to a running cluster: it waits to be told who votes.
     public var isJoining = false
+    /// Who may use keys through applications; empty when they need not log in.
+    public var users: [User] = []
     /// The HSM endpoints, in the order of the file.
     public var endpoints: [Endpoint]
     /// How redundant keys have to be.
@@ -116,6 +118,23 @@ public struct NodeConfiguration: Hashable, Sendable {
         }
     }
 
+    /// Somebody who may use keys through applications.
+    public struct User: Hashable, Sendable {
+        /// What a user may do.
+        public enum Role: String, Hashable, Sendable, CaseIterable {
+            /// Uses keys.
+            case user
+            /// Reads attributes and verifies.
+            case observer
+        }
+        /// The name, unique.
+        public var name: String
+        /// What the user may do.
+        public var role: Role
+        /// The password's hash (crypt(5)).
+        public var passwordHash: String
+    }
+
     /// Where a PIN is found. Never the PIN itself.
     public enum PINSource: Hashable, Sendable {
         /// The first line of this file.
@@ -206,12 +225,14 @@ extension NodeConfiguration {
         let deadlines = try deadlines(&root)
         let logLevel = try logLevel(&root)
         let isJoining = try isJoining(&root, nodes: nodes.count)
+        let users = try UserRules.users(&root)
         try root.finish()
         var configuration = NodeConfiguration(
             cluster: cluster, node: number, stateDirectory: paths.absolute(state),
             peerListener: listen.peers, apiListener: listen.api, tls: tls, nodes: nodes,
             endpoints: endpoints, replicas: replicas, deadlines: deadlines, logLevel: logLevel)
         configuration.isJoining = isJoining
+        configuration.users = users
         return configuration
     }
 

@@ -7,6 +7,12 @@ import Yams
 
 /// Bounds on a configuration file.
 public enum ConfigurationLimits {
+    /// The most users of applications.
+    public static let users = 64
+    /// The most bytes of a user's name.
+    public static let userNameBytes = 64
+    /// The most bytes of a password's hash.
+    public static let passwordHashBytes = 384
     /// The most bytes of a file.
     public static let fileBytes = 1_048_576
     /// The deepest nesting of lists and mappings.

@@ -7,9 +7,9 @@ import Logging
 import NodeCore
 import OperationWire
 
-// What this node tells the applications of its machine: a file with the endpoints, the keys and the mechanisms,
-// and a mapped page whose counter says that the file has changed. Both stay when the node stops, so that
-// applications go on with the last view. The node's queue only compares; a queue of its own writes.
+// What this node tells the applications of its machine: a file with the endpoints, the keys and the
+// mechanisms, and a mapped page whose counter says that the file has changed. Both stay when the node stops,
+// so that applications go on with the last view. The node's queue only compares; a queue of its own writes.
 
 /// Publishes the directory of one node. `consider` is called on the node's queue.
 final class DirectoryPublisher: @unchecked Sendable {
@@ -132,7 +132,8 @@ extension DirectoryPublisher {
         let inService = Set(node.catalog.endpointsInService)
         return Directory(
             epoch: 0, clusterName: configuration.cluster, tokenLabel: label(configuration.cluster),
-            tokenSerialNumber: serialNumber(configuration.cluster), loginRequired: false,
+            tokenSerialNumber: serialNumber(configuration.cluster),
+            loginRequired: !configuration.users.isEmpty,
             endpoints: endpoints.map { endpoint in
                 Directory.Endpoint(
                     name: endpoint.name.rawValue,

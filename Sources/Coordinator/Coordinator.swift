@@ -118,7 +118,8 @@ public final class Coordinator: Sendable {
         _ configuration: NodeConfiguration, _ program: String, _ loop: NodeLoop
     ) throws -> [TokenHostSupervisor] {
         try configuration.endpoints.map { endpoint in
-            let (settings, path) = try StateDirectory.tokenHost(endpoint, in: configuration.stateDirectory)
+            let (settings, path) = try StateDirectory.tokenHost(
+                endpoint, users: configuration.users, in: configuration.stateDirectory)
             return TokenHostSupervisor(
                 configuration: settings, configurationPath: path, executablePath: program,
                 queue: DispatchQueue(label: "hsmcluster.tokenhost.\(endpoint.name)"),

@@ -32,7 +32,7 @@ enum StateDirectory {
 
     /// What the token host of `endpoint` is told.
     static func tokenHost(
-        _ endpoint: NodeConfiguration.Endpoint, in state: String
+        _ endpoint: NodeConfiguration.Endpoint, users: [NodeConfiguration.User], in state: String
     ) throws(CoordinatorError) -> (configuration: TokenHostConfiguration, path: String) {
         let directory = "\(state)/endpoints/\(endpoint.name)"
         try make(directory)
@@ -45,7 +45,15 @@ enum StateDirectory {
         let configuration = TokenHostConfiguration(
             endpoint: endpoint.name, modulePath: endpoint.module, tokenURI: endpoint.token, pinSource: pin,
             environment: endpoint.environment, socketPath: "\(directory)/socket",
-            credentialRecordPath: "\(directory)/credential")
+            credentialRecordPath: "\(directory)/credential",
+            users: users.map { user in
+                let role: ApplicationUser.Role =
+                    switch user.role {
+                    case .user: .user
+                    case .observer: .observer
+                    }
+                return ApplicationUser(name: user.name, role: role, passwordHash: user.passwordHash)
+            })
         return (configuration, "\(directory)/configuration.cbor")
     }
 }

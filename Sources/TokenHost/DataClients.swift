@@ -1,4 +1,5 @@
 import PKCS11
+import TokenHostLink
 
 // What a token host keeps for each client: the session objects that it made. Each session of an application
 // that makes objects has one session of the module behind it, since that is what their life hangs on (PKCS#11
@@ -26,6 +27,7 @@ final class DataClient: Sendable {
         /// Which session of the application owns an object.
         var objects: [UInt: UInt64] = [:]
         var isGone = false
+        var role: ApplicationUser.Role?
     }
     private let shared = Monitor<State>(State())
 
@@ -55,6 +57,21 @@ final class DataClient: Sendable {
             for object in objects { state.objects[object.number] = session }
             return true
         }
+    }
+
+    /// What the user may do who has logged in; nil for nobody.
+    var role: ApplicationUser.Role? { shared.look { $0.role } }
+    func logIn(as role: ApplicationUser.Role) { shared.change { $0.role = role } }
+
+    /// Nobody is logged in any more, and all session objects are gone.
+    func logOut() {
+        let owners = shared.change { state in
+            state.role = nil
+            state.objects = [:]
+            defer { state.owners = [:] }
+            return state.owners
+        }
+        withExtendedLifetime(owners) {}
     }
 
     func owns(_ object: UInt) -> Bool { shared.look { $0.objects[object] != nil } }

@@ -14,11 +14,13 @@ final class DataPath: Sendable {
     private let log: HostLog
     private let custodian: Custodian
     private let threads: Int
+    private let users: [ApplicationUser]
     private let shared = Monitor<RingServer?>(nil)
 
     init(configuration: TokenHostConfiguration, custodian: Custodian, log: HostLog) {
         path = configuration.dataSocketPath
         threads = configuration.sessionThreads
+        users = configuration.users ?? []
         self.custodian = custodian
         self.log = log
     }
@@ -26,7 +28,8 @@ final class DataPath: Sendable {
     /// Begins to serve. Once.
     func start() {
         let incarnation = UInt64.random(in: 1 ... .max)
-        let service = DataService(custodian: custodian, incarnation: incarnation)
+        let service = DataService(
+            custodian: custodian, incarnation: incarnation, login: DataLogin(users: users))
         do throws(RingServerError) {
             let server = try RingServer(
                 settings: RingServerSettings(
@@ -67,9 +70,11 @@ final class DataPath: Sendable {
 final class DataService: RingService {
     let custodian: Custodian
     let incarnation: UInt64
+    let login: DataLogin
     let clients = DataClients()
 
-    init(custodian: Custodian, incarnation: UInt64) {
+    init(custodian: Custodian, incarnation: UInt64, login: DataLogin) {
+        self.login = login
         self.custodian = custodian
         self.incarnation = incarnation
     }

@@ -178,6 +178,7 @@ final class DataWorker: RingWorker {
     private func perform(
         _ request: OperationRequest, _ client: DataClient
     ) throws -> OperationReply.Body {
+        if service.login.isRequired { try DataLogin.permits(client.role, request.operation) }
         switch request.operation {
         case .data(let function, let key, let wire, let input, let signature):
             let mechanism = try mechanism(wire, client)
@@ -197,8 +198,11 @@ final class DataWorker: RingWorker {
             client.close(request.session)
             return .none
         case .cancel: return .none
-        case .logIn, .logOut:
-            // Applications are let in by the socket's permissions; no users are configured here.
+        case .logIn(let user, var password):
+            client.logIn(as: try service.login.logIn(user: user, password: &password))
+            return .none
+        case .logOut:
+            client.logOut()
             return .none
         case .derive, .unwrap, .generateKey, .generateKeyPair, .createObject, .copyObject:
             return try make(request, client)

@@ -29,7 +29,7 @@ public struct EnvironmentVariable: Hashable, Sendable, Codable {
     }
 }
 
-/// Everything that one token host is told. Holds no secret.
+/// Everything that one token host is told. Holds no secret but the hashes of applications' passwords.
 public struct TokenHostConfiguration: Hashable, Sendable, Codable {
     /// The endpoint that is served.
     public var endpoint: EndpointName
@@ -53,6 +53,8 @@ public struct TokenHostConfiguration: Hashable, Sendable, Codable {
     public var hangLimitMilliseconds: UInt64
     /// How much memory the token host may hold before it is replaced, in mebibytes.
     public var memoryLimitMebibytes: UInt64
+    /// Who may use keys; nil when applications need not log in.
+    public var users: [ApplicationUser]?
 
     /// Puts a configuration together; all paths are absolute.
     public init(
@@ -60,7 +62,8 @@ public struct TokenHostConfiguration: Hashable, Sendable, Codable {
         environment: [String: String] = [:], sessionThreads: Int = TokenHostLimits.defaultSessionThreads,
         queueBound: Int = TokenHostLimits.defaultQueueBound, socketPath: String,
         credentialRecordPath: String, hangLimit: Duration = TokenHostLimits.defaultHangLimit,
-        memoryLimitMebibytes: UInt64 = TokenHostLimits.defaultMemoryMebibytes
+        memoryLimitMebibytes: UInt64 = TokenHostLimits.defaultMemoryMebibytes,
+        users: [ApplicationUser] = []
     ) {
         self.endpoint = endpoint
         self.modulePath = modulePath
@@ -74,6 +77,7 @@ public struct TokenHostConfiguration: Hashable, Sendable, Codable {
         self.credentialRecordPath = credentialRecordPath
         hangLimitMilliseconds = UInt64(max(0, hangLimit.wholeMilliseconds))
         self.memoryLimitMebibytes = memoryLimitMebibytes
+        self.users = users.isEmpty ? nil : users
     }
 
     /// The lock that the serving process holds: beside the socket.

@@ -22,6 +22,10 @@ private enum Number {
     static let objectHandleInvalid: UInt64 = 0x82
     static let keyHandleInvalid: UInt64 = 0x60
     static let attributeValueInvalid: UInt64 = 0x13
+    static let userNotLoggedIn: UInt64 = 0x101
+    static let functionNotPermitted: UInt64 = 0x68
+    static let pinIncorrect: UInt64 = 0xA0
+    static let pinLocked: UInt64 = 0xA4
     static let actionProhibited: UInt64 = 0x1B
 }
 
@@ -83,9 +87,12 @@ private struct Application {
 
 @Suite struct DataPathTests {
     /// Runs `body` against a token host that is logged in.
-    private func serve(_ body: (Supervised, String) async throws -> Void) async throws {
+    private func serve(
+        users: [ApplicationUser]? = nil, _ body: (Supervised, String) async throws -> Void
+    ) async throws {
         let endpoint = try TestEndpoint()
-        let configuration = try endpoint.configuration()
+        var configuration = try endpoint.configuration()
+        configuration.users = users
         try await endpoint.supervise(configuration) { host in
             try await host.serving()
             #expect(await host.call(.logIn) == .success(.done))
@@ -216,6 +223,64 @@ private struct Application {
             let again = try Application(path)
             #expect(try again.mac(old).returnValue == Number.objectHandleInvalid)
             #expect(try again.mac(try again.makeKey()).returnValue == Number.ok)
+        }
+    }
+
+    /// yescrypt of "correct horse", as mkpasswd makes it.
+    private static let hash = "$y$j9T$abcdefghijklmnop$0Hi8KsZH/hAMRN9Bam6ce3nmi5QAIz3R/KeaXG/c7p9"
+
+    private func login(_ name: String, _ password: String) -> OperationWire.Operation {
+        .logIn(user: Array(name.utf8), password: Array(password.utf8))
+    }
+
+    @Test func usersDoWhatTheirRolesAllow() async throws {
+        let users = [
+            ApplicationUser(name: "payments", role: .user, passwordHash: Self.hash),
+            ApplicationUser(name: "audit", role: .observer, passwordHash: Self.hash),
+        ]
+        try await serve(users: users) { _, path in
+            let application = try Application(path)
+            let generate = OperationWire.Operation.generateKey(
+                WireMechanism(Number.aesKeyGeneration), template: secretKeyTemplate)
+            #expect(try application.call(generate).returnValue == Number.userNotLoggedIn)
+            #expect(try application.call(.randomBytes(count: 8)).returnValue == Number.ok)
+            #expect(try application.call(login("payments", "correct horse")).returnValue == Number.ok)
+            let key = try application.makeKey()
+            #expect(try application.mac(key).returnValue == Number.ok)
+            #expect(try application.call(.logOut).returnValue == Number.ok)
+            #expect(try application.mac(key).returnValue == Number.userNotLoggedIn)
+            #expect(try application.call(login("audit", "correct horse")).returnValue == Number.ok)
+            #expect(try application.call(generate).returnValue == Number.functionNotPermitted)
+            // A login is one client's own.
+            #expect(try Application(path).call(generate).returnValue == Number.userNotLoggedIn)
+        }
+    }
+
+    @Test func wrongPasswordsAreSlowedDownAndNeverReachTheToken() async throws {
+        let endpoint = try TestEndpoint()
+        var configuration = try endpoint.configuration()
+        configuration.users = [ApplicationUser(name: "payments", role: .user, passwordHash: Self.hash)]
+        try await endpoint.supervise(configuration) { host in
+            try await host.serving()
+            #expect(await host.call(.logIn) == .success(.done))
+            let path = configuration.dataSocketPath
+            for _ in 0..<3 {
+                #expect(
+                    try Application(path).call(login("payments", "wrong")).returnValue == Number.pinIncorrect)
+            }
+            // Not even the right one is looked at now, whoever sends it.
+            #expect(
+                try Application(path).call(login("payments", "correct horse")).returnValue == Number.pinLocked
+            )
+            for _ in 0..<3 {
+                #expect(
+                    try Application(path).call(login("nobody", "wrong")).returnValue == Number.pinIncorrect)
+            }
+            #expect(try Application(path).call(login("somebody", "wrong")).returnValue == Number.pinLocked)
+            #expect(endpoint.count(of: "C_Login") == 1)
+            try await eventually("the right password is accepted after the wait") {
+                try Application(path).call(login("payments", "correct horse")).returnValue == Number.ok
+            }
         }
     }
 }

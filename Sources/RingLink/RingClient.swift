@@ -161,8 +161,12 @@ public final class RingClient: Sendable {
 
     /// How long a sleeping thread goes without a look whether the host still lives.
     private static let sliceNanoseconds: Int64 = 10_000_000
-    /// Replies that take longer are not looked for in a loop: a wake-up is cheap beside them.
+    /// Replies that take longer are not looked for in a loop from the start.
     private static let worthNanoseconds: Int64 = 400_000
+    /// Replies that take longer are not looked for in a loop at all: a wake-up is cheap beside them.
+    private static let napNanoseconds: Int64 = 2_000_000
+    /// How late the kernel may end a nap (its timer slack).
+    private static let slackNanoseconds: Int64 = 60_000
     /// How long a thread looks for a reply before it sleeps.
     private static let spinNanoseconds: Int64 = 250_000
     /// Threads of this process that are looking for replies in a loop.
@@ -174,10 +178,13 @@ public final class RingClient: Sendable {
         guard guardPage.isParent else { return true }
         let begin = RingClock.now()
         defer { learn(RingClock.now() - begin) }
-        if typical.load(ordering: .relaxed) < Self.worthNanoseconds, spin(lane, from: begin, until: end) {
-            return true
-        }
         let word = rings.word(RingLayout.header(lane) + RingLayout.replyState)
+        let expected = typical.load(ordering: .relaxed)
+        if expected >= Self.worthNanoseconds, expected < Self.napNanoseconds {
+            // The reply is some way off: a nap for most of it, and awake at the end.
+            nap(lane, word, min(expected - expected / 8 - Self.slackNanoseconds, end - begin))
+        }
+        if expected < Self.napNanoseconds, spin(lane, from: RingClock.now(), until: end) { return true }
         while !isDone(lane) {
             let left = end - RingClock.now()
             guard left > 0 else { return false }
@@ -191,6 +198,15 @@ public final class RingClient: Sendable {
             if isGone.load(ordering: .relaxed) { return true }
         }
         return true
+    }
+
+    private func nap(_ lane: Int, _ word: UnsafeMutableRawPointer, _ nanoseconds: Int64) {
+        guard nanoseconds > 0, CSharedMemory_swap32(word, ReplyState.awaited, ReplyState.sleeping) != 0 else {
+            return
+        }
+        CSharedMemory_futex_wait(word, ReplyState.sleeping, nanoseconds)
+        // Awake: the host need not wake us. Where the reply came meanwhile, nothing changes.
+        _ = CSharedMemory_swap32(word, ReplyState.sleeping, ReplyState.awaited)
     }
 
     private func spin(_ lane: Int, from begin: Int64, until end: Int64) -> Bool {

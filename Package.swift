@@ -136,7 +136,7 @@ let package = Package(
         .testTarget(name: "RaftTests", dependencies: ["ClusterModel", "Raft"], exclude: ["Scenarios"]),
         .testTarget(name: "GossipTests", dependencies: ["ClusterModel", "WireFormat", "Gossip"]),
         .testTarget(name: "FailoverTests", dependencies: ["ClusterModel", "Failover"]),
-        .testTarget(name: "KeyCatalogTests", dependencies: ["ClusterModel", "KeyCatalog"]),
+        .testTarget(name: "KeyCatalogTests", dependencies: ["ClusterModel", "WireFormat", "KeyCatalog"]),
         .testTarget(
             name: "NodeCoreTests", dependencies: ["ClusterModel", "Raft", "Gossip", "KeyCatalog", "NodeCore"]),
         .testTarget(name: "ManagementModelTests", dependencies: ["ClusterModel", "ManagementModel"]),

@@ -26,7 +26,7 @@ public enum EndpointRequest: Hashable, Sendable, Codable {
     case verify(identity: [UInt8], algorithm: KeyAlgorithm, challenge: [UInt8])
     /// Set CKA_EXTRACTABLE to false: no further replica can be made from this object.
     case restrict(identity: [UInt8])
-    /// Destroy the secret key with exactly this CKA_ID and label.
+    /// Destroy the secret key with exactly this CKA_ID and, but for a vendor's decoration, this label.
     case destroy(identity: [UInt8], label: String)
 
     /// True when the endpoint may have changed although no answer came: such a request is reconciled,

@@ -157,7 +157,7 @@ extension ManagementError {
                 .generationFailed, detail: "\(label) was given up: \(reason). Its number is not used again.",
                 requestID: requestID)
         case .nodeUnknown(let node):
-            self.init(.nodeUnknown, detail: "No voter has the number \(node).", requestID: requestID)
+            self.init(.nodeUnknown, detail: "The cluster has no such node: \(node).", requestID: requestID)
         case .transferFailed(let node, let reason):
             let target = node.map { " to node \($0)" } ?? ""
             self.init(
@@ -207,6 +207,18 @@ extension ManagementError {
                 .labelAmbiguous,
                 detail:
                     "\(label) can only be read as a hexadecimal number, so the next number is not certain.",
+                requestID: requestID)
+        case .endpointWithdrawn(let name):
+            self.init(
+                .invalidRequest, detail: "Endpoint \(name) was drained or removed by an operator.",
+                requestID: requestID)
+        case .keysNeedEndpoint(let name, let labels, let count):
+            let more = count > labels.count ? " and \(count - labels.count) more" : ""
+            self.init(
+                .invalidRequest,
+                detail:
+                    "Without endpoint \(name), \(labels.joined(separator: ", "))\(more) would lack verified "
+                    + "replicas or a source of further copies.",
                 requestID: requestID)
         case .outOfBounds(let reason):
             self.init(.invalidRequest, detail: "The cluster refused it: \(reason).", requestID: requestID)

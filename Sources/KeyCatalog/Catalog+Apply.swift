@@ -61,6 +61,12 @@ extension Catalog {
                 return try register(record, &changes)
             case .forgetNode(let node):
                 return forgetNode(node, &changes)
+            case .drainEndpoint(let name):
+                return try drain(name, &changes)
+            case .enableEndpoint(let name):
+                return try enable(name, &changes)
+            case .removeEndpoint(let name, let isForced):
+                return try remove(name, isForced, &changes)
             }
         } catch {
             return .refused(error)
@@ -81,7 +87,7 @@ extension Catalog {
     private mutating func updateEndpoint(
         _ name: EndpointName, _ changes: inout [RowChange], _ body: (inout EndpointRecord) -> Void
     ) throws(CatalogRefusal) -> CatalogOutcome {
-        guard var endpoint = endpoints[name] else { throw .endpointUnknown(name) }
+        var endpoint = try presentEndpoint(name)
         body(&endpoint)
         store(endpoint, &changes)
         return .done
@@ -91,6 +97,7 @@ extension Catalog {
         _ name: EndpointName, _ isInService: Bool, _ reason: String?, _ changes: inout [RowChange]
     ) throws(CatalogRefusal) -> CatalogOutcome {
         guard var endpoint = endpoints[name] else { throw .endpointUnknown(name) }
+        guard !isInService || endpoint.withdrawal == nil else { throw .endpointWithdrawn(name) }
         let changed = endpoint.isInService != isInService
         endpoint.isInService = isInService
         endpoint.wasInService = endpoint.wasInService || isInService
@@ -106,7 +113,7 @@ extension Catalog {
     private mutating func claimLogin(
         _ name: EndpointName, _ node: NodeID, _ index: LogIndex, _ changes: inout [RowChange]
     ) throws(CatalogRefusal) -> CatalogOutcome {
-        guard var endpoint = endpoints[name] else { throw .endpointUnknown(name) }
+        var endpoint = try presentEndpoint(name)
         if let rejectedBy = endpoint.rejectedBy { throw .pinRejected(by: rejectedBy) }
         if let claim = endpoint.loginClaim, claim.node != node { throw .loginClaimed(by: claim.node) }
         endpoint.loginClaim = .init(node: node, index: index)
@@ -198,7 +205,7 @@ extension Catalog {
     ) throws(CatalogRefusal) -> CatalogOutcome {
         var key = try pendingKey(operation)
         if let generated = key.generated { throw .anotherAttemptWon(generated.identity) }
-        guard endpoints[endpoint] != nil else { throw .endpointUnknown(endpoint) }
+        guard try presentEndpoint(endpoint).withdrawal == nil else { throw .endpointWithdrawn(endpoint) }
         guard key.attempts.count < CatalogLimits.attempts else { throw .outOfBounds("too many attempts") }
         let attempt = MasterKey.Attempt(
             identity: KeyIdentity(operation: operation, term: term, attempt: UInt16(key.attempts.count + 1)),
@@ -220,6 +227,7 @@ extension Catalog {
         guard key.attempts.contains(where: { $0.identity == identity && !$0.isDiscarded }) else {
             throw .operationUnknown(operation)
         }
+        _ = try presentEndpoint(endpoint)
         key.generated = .init(identity: identity, endpoint: endpoint, proof: proof)
         key.replicas[endpoint] = .init(isVerified: true, isExtractable: true, verifiedAt: time)
         store(key, &changes)
@@ -245,7 +253,7 @@ extension Catalog {
         _ isExtractable: Bool, _ time: Int64, _ changes: inout [RowChange]
     ) throws(CatalogRefusal) -> CatalogOutcome {
         guard var key = keys[operation] else { throw .operationUnknown(operation) }
-        guard endpoints[endpoint] != nil else { throw .endpointUnknown(endpoint) }
+        _ = try presentEndpoint(endpoint)
         if case .failed = key.state { throw .keyNotPending(operation) }
         guard let generated = key.generated, generated.identity == identity else {
             throw .operationUnknown(operation)
@@ -320,7 +328,7 @@ extension Catalog {
     private mutating func reportOrphan(
         _ endpoint: EndpointName, _ identity: KeyIdentity, _ label: String, _ changes: inout [RowChange]
     ) throws(CatalogRefusal) -> CatalogOutcome {
-        guard endpoints[endpoint] != nil else { throw .endpointUnknown(endpoint) }
+        _ = try presentEndpoint(endpoint)
         guard isOrphan(identity) else { throw .notAnOrphan(identity) }
         let rowKey = Orphan.rowKey(endpoint, identity)
         if let known = orphans[rowKey], known.state != .destroyed { return .done }
@@ -342,7 +350,7 @@ extension Catalog {
 
     // MARK: Storing
 
-    private mutating func store(_ record: EndpointRecord, _ changes: inout [RowChange]) {
+    mutating func store(_ record: EndpointRecord, _ changes: inout [RowChange]) {
         endpoints[record.name] = record
         changes.append(row(Table.endpoints, record.name.rawValue, record))
     }
@@ -352,7 +360,7 @@ extension Catalog {
         changes.append(row(Table.keyStores, record.name, record))
     }
 
-    private mutating func store(_ record: MasterKey, _ changes: inout [RowChange]) {
+    mutating func store(_ record: MasterKey, _ changes: inout [RowChange]) {
         keys[record.operation] = record
         keyRequests[record.requestID] = record.operation
         changes.append(row(Table.keys, record.operation.description, record))
@@ -364,7 +372,7 @@ extension Catalog {
         changes.append(row(Table.orphans, rowKey, record))
     }
 
-    private mutating func storeCounters(_ changes: inout [RowChange]) {
+    mutating func storeCounters(_ changes: inout [RowChange]) {
         changes.append(row(Table.counters, "counters", counters))
     }
 

@@ -123,9 +123,11 @@ extension Catalog {
                 switch row.table {
                 case Table.keyStores:
                     let store = try CBORDecoder.decode(KeyStore.self, from: value)
+                    try expect(row, store.name)
                     keyStores[store.name] = store
                 case Table.keys:
                     let key = try CBORDecoder.decode(MasterKey.self, from: value)
+                    try expect(row, key.operation.description)
                     // A repeated request must find one key, whatever order the rows came in.
                     guard keys.updateValue(key, forKey: key.operation) == nil,
                         keyRequests.updateValue(key.operation, forKey: key.requestID) == nil
@@ -134,16 +136,21 @@ extension Catalog {
                     }
                 case Table.endpoints:
                     let endpoint = try CBORDecoder.decode(EndpointRecord.self, from: value)
+                    try expect(row, endpoint.name.rawValue)
                     endpoints[endpoint.name] = endpoint
                 case Table.orphans:
                     let orphan = try CBORDecoder.decode(Orphan.self, from: value)
-                    orphans[Orphan.rowKey(orphan.endpoint, orphan.identity)] = orphan
+                    try expect(row, Orphan.rowKey(orphan.endpoint, orphan.identity))
+                    orphans[row.key] = orphan
                 case Table.nodes:
                     let node = try CBORDecoder.decode(NodeRecord.self, from: value)
+                    try expect(row, node.id.description)
                     nodes[node.id] = node
                 case Table.membership:
+                    try expect(row, Table.membership)
                     membership = try CBORDecoder.decode(Membership.self, from: value)
                 case Table.counters:
+                    try expect(row, Table.counters)
                     counters = try CBORDecoder.decode(Counters.self, from: value)
                 default:
                     throw CatalogRowError(table: row.table, key: row.key, detail: "unknown table")
@@ -161,6 +168,13 @@ extension Catalog {
         let active = keyStores.values.filter(\.isActive).map(\.name).sorted()
         guard active.count <= 1 else {
             throw CatalogRowError(table: Table.keyStores, key: active[1], detail: "two stores are active")
+        }
+    }
+
+    /// A row under another key than its record's would stay behind when the record changes.
+    private func expect(_ row: RowChange, _ key: String) throws(CatalogRowError) {
+        guard row.key == key else {
+            throw CatalogRowError(table: row.table, key: row.key, detail: "it holds the record of \(key)")
         }
     }
 

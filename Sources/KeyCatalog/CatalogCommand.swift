@@ -51,6 +51,12 @@ public enum CatalogCommand: Hashable, Sendable, Codable {
     case registerNode(NodeRecord)
     /// Forget where a node was reached that is no member any more.
     case forgetNode(NodeID)
+    /// An operator takes an endpoint out of service until `enableEndpoint`.
+    case drainEndpoint(EndpointName)
+    /// An operator lets an endpoint take part again that was drained or removed.
+    case enableEndpoint(EndpointName)
+    /// An operator takes an endpoint out of the cluster. Refused when usable keys need it, unless forced.
+    case removeEndpoint(EndpointName, isForced: Bool)
 }
 
 /// What a `beginKey` command carries.
@@ -148,6 +154,11 @@ public enum CatalogRefusal: Error, Hashable, Sendable, Codable {
     case notAnOrphan(KeyIdentity)
     /// A name, comment or number is outside its bounds.
     case outOfBounds(String)
+    /// An operator has drained or removed the endpoint.
+    case endpointWithdrawn(EndpointName)
+    /// Without this endpoint, that many keys would lack replicas or a source of further copies; the first of them
+    /// by label, at most `CatalogLimits.labelsNamed`.
+    case keysNeedEndpoint(EndpointName, labels: [String], count: Int)
 }
 
 /// Bounds on what the catalog accepts.
@@ -164,6 +175,10 @@ public enum CatalogLimits {
     public static let addressBytes = 300
     /// The most nodes.
     public static let nodes = 64
+    /// The most former nodes that are remembered.
+    public static let formerNodes = 256
     /// The most endpoints.
     public static let endpoints = 64
+    /// The most keys that a refusal names.
+    public static let labelsNamed = 8
 }

@@ -1,3 +1,5 @@
+import ClusterModel
+
 // Labels on tokens: `CMS MK` and a number. The seed document counts 4099, 4100, … and calls them
 // hexadecimal, which cannot both hold; we write decimal from 4099 on, and refuse to guess when a token
 // already holds labels that only the other reading explains.
@@ -26,19 +28,7 @@ public enum KeyLabel {
 
     /// Reads a label as a token gives it; a Primus suffix `@?!…` is ignored.
     public static func read(_ raw: String) -> Reading {
-        var utf8 = Array(raw.utf8)
-        let mark = Array("@?!".utf8)
-        if utf8.count >= mark.count {
-            for start in 0...(utf8.count - mark.count) where Array(utf8[start..<(start + mark.count)]) == mark
-            {
-                utf8 = Array(utf8[..<start])
-                break
-            }
-        }
-        while let last = utf8.last, last == 0 || last == UInt8(ascii: " ") || last == UInt8(ascii: "\"") {
-            utf8.removeLast()
-        }
-        if utf8.first == UInt8(ascii: "\"") { utf8.removeFirst() }
+        let utf8 = Array(DecoratedLabel.plain(raw).utf8)
         let start = Array((prefix + " ").utf8)
         guard utf8.starts(with: start) else { return .other }
         let digits = utf8[start.count...]

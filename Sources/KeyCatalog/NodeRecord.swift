@@ -29,6 +29,8 @@ public struct Membership: Hashable, Sendable, Codable {
     public var learners: [NodeID]
     /// The entry.
     public var index: LogIndex
+    /// Who was a member and is none any more, ascending, at most `CatalogLimits.formerNodes`. Rows of before lack it.
+    public var former: [NodeID]?
 
     /// Puts a membership together.
     public init(voters: [NodeID], learners: [NodeID], index: LogIndex) {
@@ -44,6 +46,12 @@ public struct Membership: Hashable, Sendable, Codable {
 extension Catalog {
     /// Notes what a configuration entry says.
     public mutating func apply(_ membership: Membership, changes: inout [RowChange]) {
+        var membership = membership
+        // As long as there is no membership, the records are those of the founders.
+        let before = self.membership.map { $0.voters + $0.learners } ?? Array(nodes.keys)
+        let former = Set(self.membership?.former ?? []).union(before).filter { !membership.contains($0) }
+            .sorted()
+        membership.former = former.isEmpty ? nil : Array(former.suffix(CatalogLimits.formerNodes))
         self.membership = membership
         changes.append(row(Table.membership, "membership", membership))
     }

@@ -134,6 +134,16 @@ public struct EndpointRecord: Hashable, Sendable, Codable {
     public var rejectedBy: NodeID?
     /// True when the rejected PIN had been accepted before: it was changed on the HSM, so no node tries it again.
     public var wasAcceptedBefore = false
+    /// What an operator decided about it; nil as long as only the view decides. Rows of before lack it.
+    public var withdrawal: Withdrawal?
+
+    /// How an operator took an endpoint out.
+    public enum Withdrawal: String, Hashable, Sendable, Codable {
+        /// Serves nobody and gets no new keys; its replicas count, are checked, and may be copied from.
+        case drained
+        /// No part of the cluster any more, whatever a node's configuration file says.
+        case removed
+    }
 
     /// Permission for one node to try a PIN once.
     public struct LoginClaim: Hashable, Sendable, Codable {

@@ -29,6 +29,13 @@ public enum ClientRequest: Hashable, Sendable, Codable {
     /// Let a node take part no more.
     case removeNode(NodeID)
 
+    /// Take an endpoint out of service until `enableEndpoint`.
+    case drainEndpoint(EndpointName)
+    /// Let an endpoint take part again that was drained or removed.
+    case enableEndpoint(EndpointName)
+    /// Take an endpoint out of the cluster; unless forced, only when no usable key needs it.
+    case removeEndpoint(EndpointName, isForced: Bool)
+
     /// The parameters of `generateKey`.
     public struct GenerateKey: Hashable, Sendable, Codable {
         /// Asking again with the same one returns the same key.

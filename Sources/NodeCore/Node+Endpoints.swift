@@ -81,16 +81,19 @@ extension Node {
 
     /// True when this node can use the endpoint now.
     public func isReady(_ name: EndpointName) -> Bool {
-        guard let token = localEndpoints[name]?.token else { return false }
+        guard let token = localEndpoints[name]?.token, !isRemoved(name) else { return false }
         return token.isLoggedIn && !isAnotherToken(name)
     }
+
+    /// True when an operator took the endpoint out of the cluster; this node's file may still name it.
+    public func isRemoved(_ name: EndpointName) -> Bool { catalog.endpoints[name]?.withdrawal == .removed }
 
     // MARK: Logging in
 
     mutating func advanceLogins() {
         for name in settings.endpoints {
             advanceLoginReport(name)
-            advanceLogin(name)
+            if !isRemoved(name) { advanceLogin(name) }
         }
     }
 

@@ -280,7 +280,7 @@ extension Node {
             )
         }
         if giveUpIfLate(key, work) { return }
-        let hasSource = key.sources.contains { isUsable($0) }
+        let hasSource = key.sources.contains { canGiveCopies($0) }
         guard !hasSource else {
             steward?.works[key.operation]?.sourcelessSince = nil
             return

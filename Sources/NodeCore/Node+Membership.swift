@@ -29,6 +29,8 @@ struct MembershipChange: Sendable {
     var since: Instant
     /// True while a step of it is on its way through the log.
     var isProposing = false
+    /// True when this leader has taken a step of it.
+    var hasBegun = false
 }
 
 extension Node {
@@ -148,7 +150,7 @@ extension Node {
         // The members of old come from configuration files; later ones must be able to look them up.
         for record in settings.nodes
         where raft.configuration.isMember(record.id) && catalog.nodes[record.id] == nil {
-            return proposeStep(.registerNode(record))
+            return proposeStep(.registerNode(record), isOwn: false)
         }
         switch change.task {
         case .add(let record): advance(adding: record)
@@ -195,8 +197,11 @@ extension Node {
     private mutating func advance(removing node: NodeID) {
         guard raft.configuration.isMember(node) else {
             guard isCommitted else { return }
-            // Known to nobody: either it never was, or its removal is complete.
-            guard catalog.nodes[node] != nil else { return end(.done) }
+            guard catalog.nodes[node] != nil else {
+                let was = catalog.membership?.former?.contains(node) == true
+                let isDone = was || steward?.membership?.hasBegun == true
+                return end(isDone ? .done : .refused(.nodeUnknown(node)))
+            }
             return proposeStep(.forgetNode(node))
         }
         let proposed = raft.configuration.removing(node)
@@ -218,13 +223,15 @@ extension Node {
             && membership.learners == raft.configuration.learners
     }
 
-    private mutating func proposeStep(_ command: CatalogCommand) {
+    private mutating func proposeStep(_ command: CatalogCommand, isOwn: Bool = true) {
         steward?.membership?.isProposing = true
+        if isOwn { steward?.membership?.hasBegun = true }
         propose(command, for: .membership)
     }
 
     private mutating func proposeStep(_ configuration: VoterConfiguration) {
         steward?.membership?.isProposing = true
+        steward?.membership?.hasBegun = true
         let token = ids.next()
         proposals[token] = .membership
         stepRaft(.configurationProposed(configuration, token: token))

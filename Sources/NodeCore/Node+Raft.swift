@@ -195,6 +195,13 @@ extension Node {
                 ["endpoint": "\(name)"])
         case .registerNode, .forgetNode:
             membersChanged()
+        case .drainEndpoint(let name), .enableEndpoint(let name), .removeEndpoint(let name, _):
+            guard outcome == .done else { return }
+            let record = catalog.endpoints[name]
+            notice(
+                .info, "endpoint \(name): \(record?.withdrawal?.rawValue ?? "enabled") by an operator",
+                ["endpoint": "\(name)"])
+            stewardEndpointChanged(name)
         case .activateKey, .failKey:
             guard case .key(let key) = outcome else { return }
             keyFinished(key)

@@ -10,7 +10,9 @@ import KeyCatalog
 extension Node {
     mutating func advanceScans() {
         for name in settings.endpoints where isReady(name) {
-            if let scan = steward?.scans[name], moment.now - scan.askedAt < settings.reconcilePeriod {
+            if let scan = steward?.scans[name], !scan.isRepeatedSoon,
+                moment.now - scan.askedAt < settings.reconcilePeriod
+            {
                 continue
             }
             startScan(name)
@@ -75,7 +77,7 @@ extension Node {
                 steward?.missing[copyKey] = askedAt
                 // Look again soon rather than in a whole period.
                 steward?.scanRetryAt[name] = moment.now + .seconds(1)
-                steward?.scans[name]?.askedAt = askedAt + .seconds(-1) + settings.reconcilePeriod * -1
+                steward?.scans[name]?.isRepeatedSoon = true
                 continue
             }
             guard askedAt - missedAt >= .seconds(1) else { continue }

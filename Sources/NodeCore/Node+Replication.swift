@@ -32,7 +32,7 @@ extension Node {
         if let failure = copy.failure, moment.now < failure.retryAt { return }
         let busy = steward.copies.filter { $0.key.endpoint == target && $0.value.isUnderWay }
         guard busy.count < settings.copiesPerEndpoint else { return }
-        let sources = key.sources.filter { isUsable($0) }
+        let sources = key.sources.filter { canGiveCopies($0) }
         guard !sources.isEmpty else { return adoptStanding(key, copyKey, copy, generated) }
         // After a failure another source may do better.
         let others = copy.failure == nil ? [] : sources.filter { $0 != copy.source }

@@ -179,6 +179,10 @@ extension Node {
         case .addNode(let record): change(.add(record), for: ticket)
         case .promoteNode(let node): change(.promote(node), for: ticket)
         case .removeNode(let node): change(.remove(node), for: ticket)
+        case .drainEndpoint(let name): propose(.drainEndpoint(name), for: .client(ticket))
+        case .enableEndpoint(let name): propose(.enableEndpoint(name), for: .client(ticket))
+        case .removeEndpoint(let name, let isForced):
+            propose(.removeEndpoint(name, isForced: isForced), for: .client(ticket))
         }
     }
 

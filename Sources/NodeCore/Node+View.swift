@@ -13,7 +13,7 @@ extension Node {
                 proposeUpkeep("register \(name)", .registerEndpoint(name))
                 continue
             }
-            foldObservations(of: endpoint)
+            if endpoint.withdrawal == nil { foldObservations(of: endpoint) }
             expireClaim(of: endpoint)
         }
     }
@@ -89,6 +89,12 @@ extension Node {
             notice(
                 .warning, "endpoint \(name) cannot be enrolled: \(failure.detail)", ["endpoint": "\(name)"])
         }
+    }
+
+    /// True when copies can be made from the endpoint now. One that is drained gives copies, so that it can be removed.
+    func canGiveCopies(_ name: EndpointName) -> Bool {
+        guard let endpoint = catalog.endpoints[name] else { return false }
+        return isReady(name) && (endpoint.isInService || endpoint.withdrawal == .drained)
     }
 
     /// True when copies can be made to and from the endpoint now.

@@ -68,6 +68,8 @@ struct Steward: Sendable {
         /// When it was asked for: what came later may be missing.
         var askedAt: Instant
         var objects: [KeyObject]
+        /// True when something was missing: the next one is asked for as soon as `scanRetryAt` allows.
+        var isRepeatedSoon = false
     }
 
     struct WaitingGeneration: Sendable {

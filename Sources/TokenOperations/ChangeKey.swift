@@ -24,10 +24,14 @@ extension TokenOperator {
         }
     }
 
-    /// Destroys the secret keys with exactly this CKA_ID and label; returns how many there were.
+    /// Destroys the secret keys with exactly this CKA_ID and, but for a vendor's decoration, this label; returns how
+    /// many there were.
     func destroy(identity: [UInt8], label: String) throws -> Int {
         var count = 0
-        for key in try secretKeys(identity: identity) where try session.attribute(.label, of: key) == label {
+        for key in try secretKeys(identity: identity) {
+            guard let found = try session.attribute(.label, of: key),
+                DecoratedLabel.plain(found) == DecoratedLabel.plain(label)
+            else { continue }
             try session.destroyObject(key)
             count += 1
         }

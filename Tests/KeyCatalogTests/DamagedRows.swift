@@ -24,6 +24,17 @@ import Testing
         #expect(error?.key == "B")
     }
 
+    @Test func aRowUnderAnotherKeyThanItsRecordsIsRefused() throws {
+        var ledger = prepared()
+        _ = try generate(4_099, in: &ledger)
+        for row in ledger.catalog.allRows {
+            var moved = row
+            moved.key += "x"
+            let error = #expect(throws: CatalogRowError.self) { try Catalog(rows: [moved]) }
+            #expect(error?.key == moved.key)
+        }
+    }
+
     @Test func twoKeysOfOneRequestAreRefused() throws {
         var ledger = prepared()
         _ = try generate(4_099, in: &ledger)

@@ -26,6 +26,18 @@ import Testing
         #expect(catalog.membership?.contains(NodeID(4)) == true)
     }
 
+    @Test func formerMembersAreRememberedUntilTheyComeBack() throws {
+        var catalog = Catalog()
+        var changes: [RowChange] = []
+        for id in 1...3 as ClosedRange<UInt64> { _ = apply(.registerNode(record(id)), to: &catalog) }
+        let two = [1, 2].map { NodeID($0) }
+        catalog.apply(Membership(voters: two, learners: [], index: LogIndex(2)), changes: &changes)
+        #expect(catalog.membership?.former == [NodeID(3)])
+        let back = Membership(voters: two, learners: [NodeID(3)], index: LogIndex(3))
+        catalog.apply(back, changes: &changes)
+        #expect(catalog.membership == back)
+    }
+
     @Test func onlyNodesThatAreNoMembersAreForgotten() {
         var catalog = Catalog()
         var changes: [RowChange] = []

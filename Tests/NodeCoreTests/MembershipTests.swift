@@ -93,6 +93,21 @@ import Testing
         #expect(cluster.nodes[leader]?.node.voters == Self.founders)
     }
 
+    @Test func removingANodeThatNeverWasIsRefused() throws {
+        let cluster = TestCluster.ready()
+        let nine = NodeID(9)
+        #expect(ask(cluster, .removeNode(nine), of: NodeID(1)) == .refused(.nodeUnknown(nine)))
+        // A former member is remembered: asking again, also of a later leader, is no error.
+        let leader = try #require(cluster.leader)
+        let gone = try #require(Self.founders.first { $0 != leader })
+        let stays = try #require(Self.founders.first { $0 != leader && $0 != gone })
+        #expect(ask(cluster, .removeNode(gone), of: leader) == .done)
+        _ = ask(cluster, .transferLeadership(to: stays), of: leader)
+        #expect(ask(cluster, .removeNode(gone), of: stays) == .done)
+        #expect(ask(cluster, .removeNode(nine), of: stays) == .refused(.nodeUnknown(nine)))
+        #expect(cluster.nodes[stays]?.node.catalog.membership?.former == [gone])
+    }
+
     @Test func aDeadNodeIsReplaced() throws {
         let cluster = grown()
         let leader = try #require(cluster.leader)

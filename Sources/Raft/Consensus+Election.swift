@@ -41,10 +41,11 @@ extension Consensus {
 
     /// Whether the node may campaign. One that a change removes still may until it knows the change to be
     /// committed, since only it may hold the entry that the others need (dissertation §4.2.2). One that is
-    /// replacing its log by a snapshot must not lead with the old.
+    /// replacing its log by a snapshot must not lead with the old, one that lacks what it acknowledged not at all.
     var isElectable: Bool {
         let isNeeded = log.configurationIndex > commitIndex && log.previousConfiguration.isVoter(id)
-        return (configuration.isVoter(id) || isNeeded) && pendingInstall == nil
+        return (configuration.isVoter(id) || isNeeded) && pendingInstall == nil && lostEnd == nil
+            && rejoin == nil && !isImpeded
     }
 
     /// Whether a leader was heard so recently that nobody else should be helped to replace it.
@@ -131,7 +132,7 @@ extension Consensus {
     /// nodes outside our configuration, which may be older than the sender's (dissertation §4.1); responses
     /// are not.
     mutating func receive(_ message: Message, from sender: NodeID) {
-        guard sender != id, message.isPlausible else { return }
+        guard sender != id, message.isPlausible, rejoin != .demotion else { return }
         switch message {
         case .preVoteRequest(let request): return answerPreVote(request, from: sender)
         case .preVoteResponse(let response) where response.isGranted:
@@ -179,19 +180,18 @@ extension Consensus {
     /// Says whether the sender could have our vote; changes nothing. The leader itself may ask although we
     /// still protect it: it has resigned and we only don't know yet.
     private mutating func answerPreVote(_ request: VoteRequest, from sender: NodeID) {
-        guard !isLeaseHeld || (sender == leader && !isLeader) else { return }
+        guard rejoin == nil, !isLeaseHeld || (sender == leader && !isLeader) else { return }
         let isFree = request.term > term || (request.term == term && mayVote(for: sender))
         let isGranted =
-            isFree && log.isUpToDate(lastIndex: request.lastLogIndex, lastTerm: request.lastLogTerm)
+            isFree && isUpToDate(request)
         let response = VoteResponse(term: isGranted ? request.term : term, isGranted: isGranted)
         sendDurably(.preVoteResponse(response), to: sender)
     }
 
     /// One vote a term, for whoever's log is at least as up to date (Raft §5.2, §5.4.1).
     private mutating func answerVote(_ request: VoteRequest, from sender: NodeID) {
-        let isGranted =
-            mayVote(for: sender)
-            && log.isUpToDate(lastIndex: request.lastLogIndex, lastTerm: request.lastLogTerm)
+        guard rejoin == nil else { return }
+        let isGranted = mayVote(for: sender) && isUpToDate(request)
         if isGranted {
             votedFor = sender
             resetElectionTimer()

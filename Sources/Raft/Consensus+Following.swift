@@ -7,6 +7,8 @@ import ClusterModel
 extension Consensus {
     mutating func takeEntries(_ request: AppendRequest, from sender: NodeID) {
         guard follow(sender), Self.isWellFormed(request) else { return }
+        // Heartbeats are still answered, which keeps the leader from sending at full speed.
+        if isImpeded, !request.entries.isEmpty { return }
         let outcome: AppendResponse.Outcome =
             pendingInstall == nil ? append(request) : .installingSnapshot
         let response = AppendResponse(term: term, outcome: outcome, readRound: request.readRound)
@@ -39,6 +41,8 @@ extension Consensus {
         let entries = request.entries.dropFirst(trimmed)
         if request.previousIndex < commitIndex {
             guard !entries.isEmpty else { return .matched(commitIndex) }
+        } else if isUnderRepair, request.previousIndex > log.lastIndex {
+            return .lost(after: log.lastIndex)
         } else if log.term(at: request.previousIndex) != request.previousTerm {
             let hint = log.meetingPoint(
                 atOrBefore: request.previousIndex, term: request.previousTerm)

@@ -135,6 +135,7 @@ extension Consensus {
         case .conflict(let rejected, let hintIndex, let hintTerm) where rejected <= log.lastIndex:
             let hint = log.meetingPoint(atOrBefore: hintIndex, term: hintTerm).index
             _ = progress.rejected(at: rejected, hint: hint)
+        case .lost(let index): progress.lost(after: min(index, log.lastIndex))
         case .installingSnapshot: progress.stillInstalling()
         case .matched, .conflict, .staleTerm: break
         }

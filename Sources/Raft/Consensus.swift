@@ -32,6 +32,14 @@ public struct Consensus: Sendable {
     /// How far entries have been delivered in `Effects.committed`.
     public internal(set) var deliveredIndex: LogIndex
 
+    /// How far the log reached before damage cut it short. Until it reaches that far again the node does not campaign,
+    /// and votes as if it still did: what it has acknowledged stands.
+    public internal(set) var lostEnd: LogPosition?
+    /// How far this node, having forgotten its votes, is on the way back. Until then it gives none.
+    public internal(set) var rejoin: Rejoin?
+    /// True while the disk has no room: no entries are taken and leadership is not sought.
+    public internal(set) var isImpeded = false
+
     var log: Log
     var generator: SeededGenerator
     /// Ticks since the leader was heard, a vote was given, or a campaign began.
@@ -66,6 +74,8 @@ public struct Consensus: Sendable {
         self.settings = settings
         term = recovered.hardState.term
         votedFor = recovered.hardState.votedFor
+        lostEnd = recovered.hardState.lostEnd
+        rejoin = recovered.hardState.rejoin
         log = Log(recovered: recovered)
         let applied = max(appliedIndex, log.baseIndex)
         commitIndex = max(recovered.hardState.commitIndex, applied)
@@ -94,7 +104,10 @@ public struct Consensus: Sendable {
         case .snapshotInstallFailed(let metadata): snapshotInstallFailed(metadata)
         case .snapshotSendFinished(let peer): leadership?.peers[peer]?.snapshotDelivered()
         case .snapshotSendFailed(let peer): leadership?.peers[peer]?.abandonSnapshot()
+        case .storageImpeded(let isImpeded): self.isImpeded = isImpeded
+        case .demoted(let leader, let term, let index): demoted(by: leader, term: term, index: index)
         }
+        noticeRepair()
         handOutBatch()
         deliverCommitted()
         if before != (role.kind, term, leader) {
@@ -191,9 +204,11 @@ public struct Consensus: Sendable {
     /// Closes the step's writes. A changed commit index alone is not worth a write: it travels with the next
     /// one. A reply that depends on earlier batches waits in an otherwise empty one.
     private mutating func handOutBatch() {
-        let hardState = HardState(term: term, votedFor: votedFor, commitIndex: commitIndex)
-        let mustWrite =
-            log.hasUnwritten || term != writtenHardState.term || votedFor != writtenHardState.votedFor
+        let hardState = HardState(
+            term: term, votedFor: votedFor, commitIndex: commitIndex, lostEnd: lostEnd, rejoin: rejoin)
+        var written = writtenHardState
+        written.commitIndex = commitIndex
+        let mustWrite = log.hasUnwritten || hardState != written
         guard mustWrite || (!durableReplies.isEmpty && !log.unconfirmed.isEmpty) else {
             output.send += durableReplies
             durableReplies.removeAll()

@@ -114,6 +114,11 @@ extension Consensus {
         case snapshotSendFinished(to: NodeID)
         /// A snapshot could not be delivered; the machine will ask again.
         case snapshotSendFailed(to: NodeID)
+        /// The disk has no room, or has room again.
+        case storageImpeded(Bool)
+        /// To a node whose state is `Rejoin.demotion`: a leader says that it has committed a configuration, at or
+        /// before the index, in which this node does not vote. Must be an answer to a question of this life.
+        case demoted(by: NodeID, term: Term, index: LogIndex)
     }
 
     /// What the shell shall do. Steps append, so several steps may share one value; carry out and clear it.

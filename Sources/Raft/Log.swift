@@ -67,9 +67,12 @@ struct Log: Hashable, Sendable {
         return entries[position(of: index)].term
     }
 
-    /// Whether a log that ends like this is at least as up to date as ours (Raft §5.4.1).
-    func isUpToDate(lastIndex index: LogIndex, lastTerm term: Term) -> Bool {
-        term > lastTerm || (term == lastTerm && index >= lastIndex)
+    /// Where the log ends.
+    var end: LogPosition { LogPosition(index: lastIndex, term: lastTerm) }
+
+    /// Where the durable part of the log ends. A log that is being cut or replaced may not know the term there.
+    var durableEnd: LogPosition? {
+        term(at: durableIndex).map { LogPosition(index: durableIndex, term: $0) }
     }
 
     /// Entries from `first` on, within limits; at least one when there is any. Empty when `first` is gone.

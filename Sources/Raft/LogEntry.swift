@@ -99,12 +99,46 @@ public struct HardState: Hashable, Sendable, Codable {
     public var votedFor: NodeID?
     /// A lower bound of what is committed.
     public var commitIndex: LogIndex
+    /// How far the log reached before damage cut it short; nil when it reaches that far.
+    public var lostEnd: LogPosition?
+    /// How far a node that has forgotten its votes is on the way back; nil for all others.
+    public var rejoin: Rejoin?
     /// Makes a hard state; without arguments that of a node that has never run.
-    public init(term: Term = .zero, votedFor: NodeID? = nil, commitIndex: LogIndex = .zero) {
+    public init(
+        term: Term = .zero, votedFor: NodeID? = nil, commitIndex: LogIndex = .zero,
+        lostEnd: LogPosition? = nil, rejoin: Rejoin? = nil
+    ) {
         self.term = term
         self.votedFor = votedFor
         self.commitIndex = commitIndex
+        self.lostEnd = lostEnd
+        self.rejoin = rejoin
     }
+}
+
+/// The end of a log. The greater one is the more up to date (Raft §5.4.1): the later term, then the longer log.
+public struct LogPosition: Hashable, Comparable, Sendable, Codable {
+    /// The last entry.
+    public var index: LogIndex
+    /// Its term.
+    public var term: Term
+    /// Makes a position from its parts.
+    public init(index: LogIndex, term: Term) {
+        self.index = index
+        self.term = term
+    }
+    /// Orders positions by how up to date a log is that ends there.
+    public static func < (left: Self, right: Self) -> Bool {
+        (left.term, left.index) < (right.term, right.index)
+    }
+}
+
+/// The way back of a node that has lost its hard state.
+public enum Rejoin: Hashable, Sendable, Codable {
+    /// It takes no part at all until the others have committed a configuration in which it does not vote.
+    case demotion
+    /// They have, at or before the index. It takes entries, and votes again once a later one makes it a voter.
+    case promotion(after: LogIndex)
 }
 
 /// What a snapshot replaces: every entry up to and including `lastIndex` (Raft §7).

@@ -63,7 +63,7 @@ extension Message {
 extension AppendResponse.Outcome {
     fileprivate var largestIndex: LogIndex {
         switch self {
-        case .matched(let index): index
+        case .matched(let index), .lost(let index): index
         case .conflict(let rejected, let hintIndex, _): max(rejected, hintIndex)
         case .installingSnapshot, .staleTerm: .zero
         }
@@ -139,6 +139,9 @@ public struct AppendResponse: Hashable, Sendable, Codable {
         /// The follower has no entry of the leader's term at `rejected`. It can agree with the leader at
         /// `hintIndex` at best, where its own entry has `hintTerm`.
         case conflict(rejected: LogIndex, hintIndex: LogIndex, hintTerm: Term)
+        /// As `conflict`; moreover, what the follower has acknowledged after the index was lost to damage and must be
+        /// sent again. A leader of an older version skips the answer, and does not repair before it is upgraded.
+        case lost(after: LogIndex)
         /// The follower is installing a snapshot and takes no entries meanwhile.
         case installingSnapshot
         /// The request's term has passed; the response's term is the follower's.

@@ -19,7 +19,8 @@ struct Progress: Hashable, Sendable {
         case snapshot(index: LogIndex, silence: Int?)
     }
 
-    /// How far the follower's durable log is known to equal the leader's. Never falls within a term.
+    /// How far the follower's durable log is known to equal the leader's. Falls only when the follower says that its
+    /// disk has lost entries.
     var matchIndex = LogIndex.zero
     /// The next entry to send.
     var nextIndex: LogIndex
@@ -95,6 +96,15 @@ struct Progress: Hashable, Sendable {
         }
         state = .probe(isPaused: false)
         return true
+    }
+
+    /// The follower's disk has lost what came after `index`: begin again there. What was committed by counting the
+    /// follower stays committed, since it helps to elect nobody who lacks what it has lost.
+    mutating func lost(after index: LogIndex) {
+        if case .snapshot = state { return }
+        matchIndex = min(matchIndex, index)
+        nextIndex = index.next
+        state = .probe(isPaused: false)
     }
 
     mutating func beginSnapshot(_ index: LogIndex) { state = .snapshot(index: index, silence: nil) }

@@ -38,6 +38,8 @@ struct TortureTests {
         #expect(coverage.configurations > 10)
         #expect(coverage.transfers > 10)
         #expect(coverage.pauses > 10)
+        #expect(coverage.damages > 30)
+        #expect(coverage.losses > 15)
     }
 
     @Test func aSeedDecidesTheWholeRun() {

@@ -105,6 +105,20 @@ final class SimulatedCluster {
         nodes[id] = node
     }
 
+    /// Damages the disk of a node that is down.
+    @discardableResult
+    func damage(_ id: NodeID, entries: Set<LogIndex>, losesState: Bool = false, losesVotes: Bool = false)
+        -> [RecoveryPlan.Finding]
+    {
+        guard var node = nodes[id], node.consensus == nil else { return [] }
+        let (applied, findings) = node.disk.damage(
+            entries: entries, losesState: losesState, losesVotes: losesVotes, applied: node.applied,
+            initial: node.initial)
+        node.applied = applied
+        nodes[id] = node
+        return findings
+    }
+
     // MARK: Steps
 
     func step(_ id: NodeID, _ event: Consensus.Event) {

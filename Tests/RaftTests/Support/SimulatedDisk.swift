@@ -50,6 +50,27 @@ struct SimulatedDisk {
         entries = []
     }
 
+    /// Makes entries unreadable, and the state machine's state if `losesState`, then carries out what the plan for
+    /// such a start says. Returns how far the state machine has applied then.
+    mutating func damage(
+        entries bad: Set<LogIndex>, losesState: Bool, losesVotes: Bool, applied: LogIndex,
+        initial: VoterConfiguration
+    ) -> (applied: LogIndex, findings: [RecoveryPlan.Finding]) {
+        let log = Log(recovered: recovered(initial: initial))
+        let state = log.term(at: applied).map {
+            SnapshotMetadata(lastIndex: applied, lastTerm: $0, configuration: log.configuration(at: applied))
+        }
+        let plan = RecoveryPlan(
+            SurvivingState(
+                hardState: losesVotes ? nil : hardState, snapshot: snapshot, end: log.end,
+                entries: entries.filter { !bad.contains($0.index) }, applied: losesState ? nil : state,
+                initialConfiguration: initial))
+        hardState = plan.state.hardState
+        entries = plan.state.entries
+        snapshot = plan.state.snapshot
+        return (plan.discardsState ? .zero : applied, plan.findings)
+    }
+
     func recovered(initial: VoterConfiguration) -> RecoveredState {
         RecoveredState(
             hardState: hardState, entries: entries, snapshot: snapshot, initialConfiguration: initial)

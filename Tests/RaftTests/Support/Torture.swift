@@ -23,6 +23,7 @@ final class Torture {
         var configuration = 0.0
         var proposal = 0.0
         var read = 0.0
+        var damage = 0.0
     }
 
     /// What happened, to prove that the generator has no blind spot.
@@ -36,6 +37,8 @@ final class Torture {
         var configurations = 0
         var transfers = 0
         var pauses = 0
+        var damages = 0
+        var losses = 0
 
         mutating func add(_ other: Coverage) {
             elections += other.elections
@@ -47,6 +50,8 @@ final class Torture {
             configurations += other.configurations
             transfers += other.transfers
             pauses += other.pauses
+            damages += other.damages
+            losses += other.losses
         }
     }
 
@@ -89,6 +94,11 @@ final class Torture {
         rates.configuration = rate(0.25, in: 0.4)
         rates.proposal = 0.05 + rate(0.6, in: 0.8)
         rates.read = rate(0.3, in: 0.7)
+        // With fewer voters, or while they change, a damaged disk is one failure too many to go on.
+        if size >= 3, rates.configuration == 0, Bool.random(using: &random) {
+            rates.damage = 0.9
+            rates.crash = max(rates.crash, 0.01)
+        }
         self.rates = rates
         self.random = random
         for id in cluster.ids { cluster.nodes[id]?.isDiskHeld = rates.diskLag > 0 }
@@ -156,6 +166,7 @@ final class Torture {
                 coverage.crashes += 1
                 stopped[id] = nil
                 cluster.crash(id, forgetting: Int.random(in: 0...3, using: &random))
+                if chance(rates.damage) { damage(id) }
             }
             if stopped[id] == nil, chance(rates.snapshot) { cluster.takeSnapshot(id) }
         }
@@ -169,6 +180,21 @@ final class Torture {
             cluster.cut.insert(SimulatedCluster.Link(from: shuffled[0], to: shuffled[1]))
             if chance(0.5) { cluster.cut.insert(SimulatedCluster.Link(from: shuffled[1], to: shuffled[0])) }
         }
+    }
+
+    /// One disk at a time has unreadable entries, or an unreadable state.
+    private func damage(_ id: NodeID) {
+        let others = cluster.ids.filter { $0 != id }
+        guard let disk = cluster.nodes[id]?.disk,
+            others.allSatisfy({ other in
+                cluster.nodes[other]?.disk.hardState.lostEnd == nil
+                    && cluster.nodes[other]?.consensus?.isUnderRepair != true
+            })
+        else { return }
+        let bad = Set(disk.entries.map(\.index).filter { _ in chance(0.2) })
+        let findings = cluster.damage(id, entries: bad, losesState: chance(0.2))
+        coverage.damages += findings.isEmpty ? 0 : 1
+        if cluster.nodes[id]?.disk.hardState.lostEnd != nil { coverage.losses += 1 }
     }
 
     private func useCluster() {

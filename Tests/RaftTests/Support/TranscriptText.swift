@@ -71,6 +71,7 @@ extension AppendResponse.Outcome {
         case .matched(let index): "matches \(index)"
         case .conflict(let rejected, let hintIndex, let hintTerm):
             "conflicts at \(rejected), try \(hintIndex)/\(hintTerm)"
+        case .lost(let index): "lost after \(index)"
         case .installingSnapshot: "is installing a snapshot"
         case .staleTerm: "knows a later term"
         }

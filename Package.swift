@@ -102,7 +102,8 @@ let package = Package(
                 "ClusterModel", "ManagementModel", asyncHTTPClient, nioCore, nioPosix, nioHTTP1, nioSSL,
             ]),
         .target(
-            name: "PKCS11Provider", dependencies: ["CCryptoki", "ClusterModel", "Failover", "OperationWire"]),
+            name: "PKCS11Provider",
+            dependencies: ["CCryptoki", "ClusterModel", "Failover", "OperationWire", "RingLink"]),
         // Floor 4, programs.
         .executableTarget(
             name: "hsmclusterd",
@@ -172,7 +173,7 @@ let package = Package(
             ], exclude: ["Fixture"]),
         .testTarget(
             name: "PKCS11ProviderTests",
-            dependencies: ["CCryptoki", "ClusterModel", "OperationWire", "PKCS11Provider"]),
+            dependencies: ["CCryptoki", "ClusterModel", "OperationWire", "PKCS11Provider", "RingLink"]),
         .testTarget(
             name: "CommandLineTests",
             dependencies: ["ClusterModel", "ManagementModel", "ManagementFixture", "hsmcluster"]),

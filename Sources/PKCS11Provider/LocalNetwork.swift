@@ -2,9 +2,10 @@ internal import CCryptoki
 internal import ClusterModel
 internal import Glibc
 internal import OperationWire
+internal import RingLink
 internal import Synchronization
 
-// The network of a real application: the directory that the node of this machine publishes. The pulse page is mapped and its
+// The network of a real application: rings to the token hosts, and the directory that the node of this machine publishes. The pulse page is mapped and its
 // counter read at every use; the directory file itself is looked at a few times a second, in case there is no such page or
 // another one has taken its place.
 
@@ -20,6 +21,7 @@ func initializeWithConfiguration() throws(Refusal) {
 final class LocalNetwork: HostNetwork {
     private let directoryPath: String
     private let pulse: PulseReader
+    private let connections = RingConnections()
     private let polledAt = Atomic<Int64>(-ProviderLimits.directoryPollNanoseconds)
     private let polledEpoch = Atomic<UInt64>(0)
 
@@ -31,13 +33,27 @@ final class LocalNetwork: HostNetwork {
     func begin(
         _ request: [UInt8], to endpoint: Directory.Endpoint, replyBytes: Int, connectBy: Instant,
         deadline: Instant
-    ) throws(HostUnreachable) -> any PendingReply { throw HostUnreachable() }
-
-    func wait(for pending: [any PendingReply], nanoseconds: Int64) -> (position: Int, answer: HostAnswer)? {
-        pending.isEmpty ? nil : (0, .lost)
+    ) throws(HostUnreachable) -> any PendingReply {
+        let client = try connections.connection(endpoint.socketPath).client(connectBy: connectBy.nanoseconds)
+        do throws(RingError) {
+            return RingPending(
+                try client.begin(
+                    request, replyBytes: min(replyBytes, RingLimits.messageBytes),
+                    deadline: deadline.nanoseconds))
+        } catch { throw HostUnreachable() }
     }
 
-    func abandon(_ pending: any PendingReply) {}
+    func wait(for pending: [any PendingReply], nanoseconds: Int64) -> (position: Int, answer: HostAnswer)? {
+        let calls = pending.compactMap { ($0 as? RingPending)?.call }
+        guard calls.count == pending.count,
+            let position = RingCall.wait(forAnyOf: calls, until: RingClock.now() + nanoseconds)
+        else { return nil }
+        do throws(RingError) { return (position, .reply(try calls[position].take())) } catch {
+            return (position, .lost)
+        }
+    }
+
+    func abandon(_ pending: any PendingReply) { (pending as? RingPending)?.call.abandon() }
 
     func epoch() -> UInt64 {
         let now = now().nanoseconds
@@ -62,11 +78,7 @@ final class LocalNetwork: HostNetwork {
         readFile(directoryPath, limit: DirectoryLimits.fileBytes).flatMap { try? Directory(decoding: $0) }
     }
 
-    func now() -> Instant {
-        var time = timespec()
-        clock_gettime(CLOCK_MONOTONIC, &time)
-        return Instant(nanoseconds: Int64(time.tv_sec) * 1_000_000_000 + Int64(time.tv_nsec))
-    }
+    func now() -> Instant { Instant(nanoseconds: RingClock.now()) }
 
     func sleep(nanoseconds: Int64) {
         var left = timespec(
@@ -77,7 +89,7 @@ final class LocalNetwork: HostNetwork {
         }
     }
 
-    func close() {}
+    func close() { connections.close() }
 }
 
 /// The mapped pulse page, if there is one.

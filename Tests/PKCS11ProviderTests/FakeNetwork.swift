@@ -133,11 +133,12 @@ struct Application {
     let network: FakeNetwork
     let session: CK_SESSION_HANDLE
 
-    init(network: FakeNetwork? = nil, logIn: Bool = true) throws {
+    init(network: FakeNetwork? = nil, over other: (any HostNetwork)? = nil, logIn: Bool = true) throws {
         let network = try network ?? Stage.network()
+        let used = other ?? network
         self.network = network
         _ = cFinalize(nil)
-        try Library.start(LibrarySettings(defaultUser: Array("cms".utf8))) { () throws(Refusal) in network }
+        try Library.start(LibrarySettings(defaultUser: Array("cms".utf8))) { () throws(Refusal) in used }
         var session: CK_SESSION_HANDLE = 0
         try Self.check(cOpenSession(1, CK_FLAGS(CKF_SERIAL_SESSION | CKF_RW_SESSION), nil, nil, &session))
         self.session = session

@@ -40,26 +40,23 @@ public final class Coordinator: Sendable {
         // A node that joins learns from the cluster who votes.
         let voters = configuration.isJoining ? [] : configuration.nodes.map(\.id).sorted()
         let stateDirectory = configuration.stateDirectory
-        let logStore = try LogStore(
-            directory: stateDirectory, cluster: configuration.cluster, node: configuration.node)
-        let catalogStore = try CatalogStore(
-            directory: stateDirectory, cluster: configuration.cluster, node: configuration.node)
+        let stores = try NodeStores(
+            directory: stateDirectory, cluster: configuration.cluster, node: configuration.node,
+            initialConfiguration: VoterConfiguration(voters: voters, learners: []))
+        let (logStore, catalogStore) = (stores.log, stores.catalogStore)
         self.logStore = logStore
         self.catalogStore = catalogStore
-        if try logStore.finishInstallation(of: catalogStore) {
+        if stores.completedInstallation {
             logger.info("an installation of a snapshot that a crash had stopped is complete")
         }
-        let recovered = try logStore.recover(
-            initialConfiguration: VoterConfiguration(voters: voters, learners: []))
-        let contents = try catalogStore.load()
-        let applied = contents.position.appliedIndex
-        if let problem = recovered.problem(appliedIndex: applied) { throw problem }
+        for finding in stores.findings { logger.critical("\(finding)") }
         let settings = Self.settings(configuration, voters)
         let raft = Consensus(
-            id: configuration.node, settings: settings.raft, recovered: recovered, appliedIndex: applied,
+            id: configuration.node, settings: settings.raft, recovered: stores.recovered,
+            appliedIndex: stores.appliedIndex,
             seed: UInt64.random(in: 0 ... .max))
         let node = Node(
-            settings: settings, raft: raft, catalog: try Catalog(rows: contents.rows), appliedIndex: applied,
+            settings: settings, raft: raft, catalog: stores.catalog, appliedIndex: stores.appliedIndex,
             incarnation: Incarnation(Clock.wallClockMilliseconds), seed: UInt64.random(in: 0 ... .max),
             at: Clock.moment)
         let queue = DispatchQueue(label: "hsmcluster.node", qos: .userInitiated)

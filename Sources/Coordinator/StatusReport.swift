@@ -151,6 +151,12 @@ struct StatusReport {
                     : "no quorum: \(node.reachableVoters) of \(node.voters.count) nodes can be reached; "
                         + "what follows may be out of date")
         }
+        if let lost = node.raft.lostEnd {
+            warnings.append(
+                "node \(node.settings.id) is under repair: its disk was damaged, and of its log, which ended at entry "
+                    + "\(lost.index) of term \(lost.term), everything after entry \(node.raft.lastIndex) is missing. It "
+                    + "does not lead until a leader has sent that again")
+        }
         for key in node.catalog.keysInOrder where key.state == .usable {
             let verified = key.verifiedEndpoints
             let missing = node.catalog.endpoints.keys.sorted().filter { !verified.contains($0) }

@@ -43,7 +43,7 @@ public final class LogStore: Sendable {
     public static let formatVersion = 1
     /// The largest payload of one entry, encoded.
     public static let maximumPayloadBytes = 16 << 20
-    private static let applicationID: Int32 = 0x4853_4D4C
+    static let applicationID: Int32 = 0x4853_4D4C
 
     /// Whose log this is.
     public let identity: StoreIdentity
@@ -54,7 +54,7 @@ public final class LogStore: Sendable {
 
     let database: DurableDatabase
     private let mark: AcknowledgedMark
-    private let state: Mutex<LogState>
+    let state: Mutex<LogState>
 
     /// Opens the log in `directory`, which is made (mode 0700) if it is missing, and so is the log.
     ///

@@ -40,6 +40,15 @@ public enum StorageError: Error, Hashable, Sendable {
 }
 
 extension StorageError {
+    /// True when what was stored is damaged or cannot be read, as opposed to a store that is in use, another's, or
+    /// on a disk that is full or read-only.
+    var isDamage: Bool {
+        switch self {
+        case .corruptRecord, .corruptRow, .corruptDatabase, .inputOutput: true
+        default: false
+        }
+    }
+
     /// True when the request was refused before anything could have reached the disk, so that the store can
     /// go on.
     var isRefusal: Bool {

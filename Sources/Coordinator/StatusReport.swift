@@ -140,6 +140,10 @@ struct StatusReport {
         if node.isRemoved {
             warnings.append(
                 "node \(node.settings.id) was removed from the cluster and takes no part any more: stop it")
+        } else if node.raft.rejoin != nil {
+            warnings.append(
+                "node \(node.settings.id) has lost what it voted for; the others make it a learner and then a voter "
+                    + "again, as long as a majority is left without it")
         } else if node.voters.isEmpty {
             warnings.append(
                 "node \(node.settings.id) waits to be added: run 'hsmcluster nodes add \(node.settings.id) ...'"

@@ -210,14 +210,14 @@ extension Node {
     }
 
     /// A change must not leave the cluster without a majority that can be reached.
-    private func quorumRefusal(of proposed: VoterConfiguration) -> ClientRefusal? {
+    func quorumRefusal(of proposed: VoterConfiguration) -> ClientRefusal? {
         let reachable = proposed.voters.filter { $0 == settings.id || linkedPeers.contains($0) }.count
         guard reachable * 2 <= proposed.voters.count else { return nil }
         return .quorumAtRisk(reachable: reachable, voters: proposed.voters.count)
     }
 
     /// Whether the configuration in force is the one that the catalog has seen committed.
-    private var isCommitted: Bool {
+    var isCommitted: Bool {
         guard let membership = catalog.membership else { return true }
         return membership.voters == raft.configuration.voters
             && membership.learners == raft.configuration.learners

@@ -197,6 +197,8 @@ public struct Node: Sendable {
     var bytesApplied = 0
     /// The entry of which another node said that it removed this one.
     var removalNotice: LogIndex?
+    /// When a node that has lost its votes asked last.
+    var askedToRejoinAt: Instant?
     var observationsDue: Instant
 
     /// A node as it starts: `raft`, `catalog` and `appliedIndex` come from its disk.
@@ -247,6 +249,7 @@ public struct Node: Sendable {
         checkRequests()
         checkSnapshots()
         checkTransfer()
+        askToRejoin()
     }
 
     private mutating func receive(_ message: PeerMessage, from peer: NodeID) {
@@ -261,6 +264,7 @@ public struct Node: Sendable {
         case .snapshotChunk(let chunk): takeChunk(chunk, from: peer)
         case .snapshotAnswer(let answer): takeSnapshotAnswer(answer, from: peer)
         case .removed(let removal): takeRemoval(removal)
+        case .rejoin(let message): take(message, from: peer)
         }
     }
 

@@ -53,6 +53,8 @@ public struct NodeSettings: Sendable {
     public var pendingRequests = 4_096
     /// How long a change of the members may take.
     public var membershipDeadline = Duration.seconds(10)
+    /// The time between two questions of a node that has lost its votes.
+    public var rejoinPeriod = Duration.milliseconds(500)
     /// How many entries a learner may lack and still be promoted.
     public var promotionLag: UInt64 = 64
     /// After how many applied entries the log is cut off.

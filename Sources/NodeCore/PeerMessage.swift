@@ -22,6 +22,8 @@ public enum PeerMessage: Hashable, Sendable {
     case snapshotAnswer(SnapshotAnswer)
     /// To a node that is no member any more.
     case removed(RemovalNotice)
+    /// To and from a node that has lost its votes.
+    case rejoin(RejoinMessage)
 }
 
 /// A request that a node passes to the leader.
@@ -65,6 +67,8 @@ extension PeerMessage {
         public static let snapshotAnswer: UInt16 = 6
         /// A `RemovalNotice`.
         public static let removed: UInt16 = 7
+        /// A `RejoinMessage`.
+        public static let rejoin: UInt16 = 8
     }
 
     /// The frame's kind and payload.
@@ -78,6 +82,7 @@ extension PeerMessage {
         case .snapshotChunk(let message): (Kind.snapshotChunk, try CBOREncoder.encode(message))
         case .snapshotAnswer(let message): (Kind.snapshotAnswer, try CBOREncoder.encode(message))
         case .removed(let message): (Kind.removed, try CBOREncoder.encode(message))
+        case .rejoin(let message): (Kind.rejoin, try CBOREncoder.encode(message))
         }
     }
 
@@ -94,6 +99,7 @@ extension PeerMessage {
         case Kind.snapshotAnswer:
             .snapshotAnswer(try CBORDecoder.decode(SnapshotAnswer.self, from: payload))
         case Kind.removed: .removed(try CBORDecoder.decode(RemovalNotice.self, from: payload))
+        case Kind.rejoin: .rejoin(try CBORDecoder.decode(RejoinMessage.self, from: payload))
         default: nil
         }
     }

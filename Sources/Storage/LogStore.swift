@@ -62,7 +62,12 @@ public final class LogStore: Sendable {
     /// first. Call `recover` before anything else, to have the records verified.
     /// - Throws: `StorageError`, among them `wrongCluster` and `wrongNode` for the log of somebody else,
     ///   `lockedByAnotherProcess`, `lostAcknowledgedWrites`, `readOnly` and `diskFull`.
-    public init(directory: String, cluster: String, node: NodeID) throws(StorageError) {
+    public convenience init(directory: String, cluster: String, node: NodeID) throws(StorageError) {
+        try self.init(directory: directory, cluster: cluster, node: node, fresh: HardState())
+    }
+
+    /// As `init(directory:cluster:node:)`; a log that is made begins with the hard state `fresh`.
+    init(directory: String, cluster: String, node: NodeID, fresh hardState: HardState) throws(StorageError) {
         database = try DurableDatabase(
             directory: directory, name: Self.fileName, synchronous: .full, applicationID: Self.applicationID)
         let path = database.path
@@ -79,7 +84,7 @@ public final class LogStore: Sendable {
                 try MetaTable.create(db)
                 try LogTable.create(db)
                 try MetaTable.write(fresh, as: MetaTable.identity, db)
-                try MetaTable.write(LogState(), as: LogState.name, db)
+                try MetaTable.write(LogState(hardState: hardState), as: LogState.name, db)
             }
         }
         let (identity, found) = try database.read { db in

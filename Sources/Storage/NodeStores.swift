@@ -25,12 +25,16 @@ public struct NodeStores: Sendable {
     public let completedInstallation: Bool
 
     /// Opens both stores in `directory`, which is made if it is missing, and verifies all of them.
-    /// - Throws: `StorageError` when a store cannot be opened, or when term and vote are lost; `RecoveryProblem`;
+    /// - Throws: `StorageError` when a store cannot be opened; `RecoveryProblem`;
     ///   `CatalogRowError` for rows of a newer version.
     public init(
         directory: String, cluster: String, node: NodeID, initialConfiguration: VoterConfiguration
     ) throws {
-        var log = try LogStore(directory: directory, cluster: cluster, node: node)
+        var (log, startedOver) = try Self.openLog(directory, cluster, node)
+        // What such a node believes about the voters is out of date.
+        let initialConfiguration =
+            log.state.withLock { $0.hardState.rejoin } == nil
+            ? initialConfiguration : VoterConfiguration(voters: [])
         var stored = try Self.readable {
             let store = try CatalogStore(directory: directory, cluster: cluster, node: node)
             return (store, try store.load())
@@ -62,11 +66,15 @@ public struct NodeStores: Sendable {
         }
         let plan = RecoveryPlan(found)
         if plan.findings.contains(.votesLost) {
-            throw RecoveryProblem.appliedBeyondLog(
-                appliedIndex: found.applied?.lastIndex ?? .zero, lastIndex: found.end.index)
-        }
-        // The structure of the database may be damaged even where no entry is.
-        if plan.findings.contains(where: { $0 != .stateRebuilt }) || !isLogIntact {
+            // The log is older than the catalog.
+            try stored?.0.close()
+            stored = nil
+            try log.close()
+            try StartingOver.carryOut(directory: directory, cluster: cluster, node: node)
+            log = try LogStore(directory: directory, cluster: cluster, node: node)
+            startedOver = true
+        } else if plan.findings.contains(where: { $0 != .stateRebuilt }) || !isLogIntact {
+            // The structure of the database may be damaged even where no entry is.
             log = try log.rewritten(as: plan.state, in: directory)
         }
         if plan.discardsState {
@@ -81,8 +89,23 @@ public struct NodeStores: Sendable {
         self.catalog = catalog
         appliedIndex = plan.discardsState ? .zero : found.applied?.lastIndex ?? .zero
         recovered = plan.state
-        findings = plan.findings
+        findings = startedOver && !plan.findings.contains(.votesLost) ? [.votesLost] : plan.findings
         if let problem = recovered.problem(appliedIndex: appliedIndex) { throw problem }
+    }
+
+    /// The log, and whether the node had to start over for it to be opened.
+    private static func openLog(
+        _ directory: String, _ cluster: String, _ node: NodeID
+    ) throws(StorageError) -> (LogStore, startedOver: Bool) {
+        if !StartingOver.isUnderWay(in: directory) {
+            do throws(StorageError) {
+                return (try LogStore(directory: directory, cluster: cluster, node: node), false)
+            } catch {
+                guard error.losesVotes else { throw error }
+            }
+        }
+        try StartingOver.carryOut(directory: directory, cluster: cluster, node: node)
+        return (try LogStore(directory: directory, cluster: cluster, node: node), true)
     }
 
     /// What `body` reads; nil when it is damaged.

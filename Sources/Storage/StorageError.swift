@@ -49,6 +49,14 @@ extension StorageError {
         }
     }
 
+    /// True when the log's bookkeeping, and term and vote with it, is damaged or older than what was acknowledged.
+    var losesVotes: Bool {
+        switch self {
+        case .corruptDatabase, .lostAcknowledgedWrites: true
+        default: false
+        }
+    }
+
     /// True when the request was refused before anything could have reached the disk, so that the store can
     /// go on.
     var isRefusal: Bool {

@@ -49,6 +49,8 @@ final class TestCluster {
     /// Changes what the nodes are told; takes effect with their next start.
     var adjust: (inout NodeSettings) -> Void
     private var founders: [NodeID] = []
+    /// Nodes that have lost what they knew of the voters.
+    var forgetful: Set<NodeID> = []
     private var queue: [Int64: [(to: NodeID, incarnation: UInt64, event: NodeEvent)]] = [:]
 
     static let endpointNames = ["hsm-a", "hsm-b", "hsm-c"].map { EndpointName($0) }
@@ -85,7 +87,8 @@ final class TestCluster {
         let applied = disk.catalog.appliedIndex
         let settings = settings(id, voters)
         let raft = Consensus(
-            id: id, settings: settings.raft, recovered: disk.recovered(voters: voters), appliedIndex: applied,
+            id: id, settings: settings.raft,
+            recovered: disk.recovered(voters: forgetful.contains(id) ? [] : voters), appliedIndex: applied,
             seed: seed)
         let catalog = (try? Catalog(rows: disk.catalog.rows.values)) ?? Catalog()
         let incarnation = (old?.incarnation ?? 0) + 1

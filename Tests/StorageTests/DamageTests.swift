@@ -99,6 +99,27 @@ import Testing
         #expect(stores.findings == [.stateLost(oldEnd: end)])
     }
 
+    @Test func lostVotesAreKnownToBeLostAtEveryStart() throws {
+        let scratch = try node(applied: 5)
+        var bytes = try scratch.bytes(LogStore.fileName)
+        for position in 0..<100 { bytes[position] ^= 0xFF }
+        try scratch.put(bytes, LogStore.fileName)
+        for isFirst in [true, false] {
+            let stores = try open(scratch)
+            #expect(stores.recovered.hardState == HardState(rejoin: .demotion))
+            #expect(stores.recovered.initialConfiguration.voters.isEmpty && stores.appliedIndex == .zero)
+            #expect(stores.findings == (isFirst ? [.votesLost] : []))
+            try stores.log.close()
+            try stores.catalogStore.close()
+        }
+        #expect(try scratch.bytes(LogStore.fileName + ".damaged").isEmpty == false)
+        // The same for a disk that was replaced, when whoever did it says so.
+        let empty = try ScratchDirectory()
+        try empty.put([], StartingOver.markerName)
+        #expect(try open(empty).recovered.hardState.rejoin == .demotion)
+        #expect(!StartingOver.isUnderWay(in: empty.path))
+    }
+
     @Test(arguments: [0, 4] as [UInt64])
     func flippedBytesAreFoundOrHarmless(compacted: UInt64) throws {
         var generator = SeededGenerator(seed: 77 &+ compacted)
@@ -119,6 +140,11 @@ import Testing
                 let stores = try open(scratch)
                 found += stores.findings.isEmpty ? 0 : 1
                 let state = stores.recovered
+                if state.hardState.rejoin == .demotion {
+                    refused += 1
+                    #expect(state.entries.isEmpty && stores.findings == [.votesLost])
+                    continue
+                }
                 // Either everything that was acknowledged is there, or the node knows that it is not.
                 let last = state.entries.last?.index ?? state.snapshot?.lastIndex ?? .zero
                 #expect(last == LogIndex(12) || state.hardState.lostEnd == end)

@@ -82,7 +82,6 @@ extension Simulation {
         settings.callDeadline = swarm.callDeadline
         settings.generationDeadline = swarm.generationDeadline
         settings.minimumReplicas = swarm.minimumReplicas
-        settings.reconcilePeriod = swarm.reconcilePeriod
         return settings
     }
 
@@ -318,9 +317,4 @@ extension Simulation {
         if options.bug == .rowsWithoutIndex { nodes[number].disk.appliedIndex = index }
         writeRowsIfIdle(number)
     }
-}
-
-extension Node {
-    /// Looks at the node where it is stored: what a plain read copies costs more than most steps.
-    mutating func inPlace<Value>(_ look: (inout Node) -> Value) -> Value { look(&self) }
 }

@@ -13,8 +13,8 @@ import Raft
 public struct SimulationOptions: Sendable {
     /// Decides everything.
     public var seed: UInt64
-    /// The length of the safety phase, in virtual time; nil lets the seed decide.
-    public var safetyPhase: Duration?
+    /// The length of the safety phase, in virtual time.
+    public var safetyPhase = Duration.seconds(60)
     /// How long the healed core may take to finish all work.
     public var livenessBound = Duration.seconds(240)
     /// Whether the report holds a readable trace.
@@ -67,8 +67,6 @@ public final class Simulation {
     var lastFresh: UInt64 = 0
     var lastStore = 0
     var stepsUntilCrash = 0
-    /// When the last call that the swarm has made late takes effect.
-    var lastLateEffect: VirtualTime = 0
     var wireSample = 0
 
     /// Prepares a run.
@@ -84,7 +82,7 @@ public final class Simulation {
     /// Runs both phases, until the end or the first violation.
     public func run() -> SimulationReport {
         setUp()
-        run(until: options.safetyPhase.map { $0.wholeNanoseconds / 1_000 } ?? swarm.safetyPhase)
+        run(until: options.safetyPhase.wholeNanoseconds / 1_000)
         if violation == nil { heal() }
         if violation == nil { converge() }
         return SimulationReport(

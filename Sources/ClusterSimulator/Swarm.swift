@@ -44,11 +44,6 @@ struct Swarm {
 
     var callDeadline = Duration.seconds(5)
     var generationDeadline = Duration.seconds(20)
-    var reconcilePeriod = Duration.seconds(10)
-    /// How long after its deadline a call may still take effect.
-    var lateness: VirtualTime = 60_000_000
-    /// How long things go wrong: many short runs see more beginnings than few long ones.
-    var safetyPhase: VirtualTime = 60_000_000
 
     init() {}
 
@@ -80,9 +75,6 @@ struct Swarm {
         thinkTime = dice.pick([600_000, 2_000_000, 5_000_000])
         callDeadline = dice.pick([.seconds(5), .seconds(5), .seconds(2)])
         generationDeadline = dice.pick([.seconds(20), .seconds(20), .seconds(8)])
-        reconcilePeriod = dice.pick([.seconds(2), .seconds(4), .seconds(10)])
-        lateness = dice.pick([1_000_000, 5_000_000, 60_000_000])
-        safetyPhase = dice.pick([3, 5, 5, 8, 8, 12, 12, 20, 40]) * 1_000_000
     }
 }
 

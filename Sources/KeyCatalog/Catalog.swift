@@ -56,13 +56,13 @@ public struct Catalog: Hashable, Sendable {
     }
 
     /// The keys that have been generated and lack a verified replica on one of `targets`, oldest first.
-    public func keysNeedingCopies(on targets: [EndpointName]) -> [OperationID] {
+    public func keysNeedingCopies(on targets: [EndpointName]) -> [MasterKey] {
         let lacking = keys.values.filter { key in
             guard key.generated != nil else { return false }
             if case .failed = key.state { return false }
             return targets.contains { key.replicas[$0]?.isVerified != true }
         }
-        return lacking.sorted { $0.number < $1.number }.map(\.operation)
+        return lacking.sorted { $0.number < $1.number }
     }
 
     /// All keys by label number.

@@ -118,8 +118,7 @@ extension Node {
     // MARK: The saga
 
     mutating func advanceKeys() {
-        for operation in pendingOperations() {
-            guard let key = catalog.keys[operation] else { continue }
+        for key in catalog.pendingKeys {
             if steward?.works[key.operation] == nil {
                 steward?.works[key.operation] = KeyWork(takenUpAt: moment.now)
             }
@@ -130,14 +129,6 @@ extension Node {
                 advanceActivation(key, work)
             }
         }
-    }
-
-    /// The keys to be made, oldest first, worked out anew only when the catalog has changed.
-    private mutating func pendingOperations() -> [OperationID] {
-        if let pending = steward?.pending, pending.index == appliedIndex { return pending.operations }
-        let operations = catalog.pendingKeys.map(\.operation)
-        steward?.pending = (appliedIndex, operations)
-        return operations
     }
 
     private mutating func proposeStep(_ key: MasterKey, _ command: CatalogCommand) {

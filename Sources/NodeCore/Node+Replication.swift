@@ -8,8 +8,7 @@ import KeyCatalog
 extension Node {
     mutating func advanceCopies() {
         let targets = settings.endpoints.filter { isUsable($0) }
-        for operation in keysNeedingCopies(on: targets) {
-            guard let key = catalog.keys[operation] else { continue }
+        for key in catalog.keysNeedingCopies(on: targets) {
             for target in targets where key.replicas[target]?.isVerified != true {
                 startCopy(key, to: target)
             }
@@ -17,17 +16,6 @@ extension Node {
         guard let steward else { return }
         // What is verified, or belongs to a key that was given up, needs no further work.
         for copyKey in steward.copies.keys where isFinished(copyKey) { self.steward?.copies[copyKey] = nil }
-    }
-
-    /// `Catalog.keysNeedingCopies`, worked out anew only when the catalog or the targets have changed: the steward
-    /// asks at every tick, and there may be many thousand keys.
-    private mutating func keysNeedingCopies(on targets: [EndpointName]) -> [OperationID] {
-        if let deficits = steward?.deficits, deficits.index == appliedIndex, deficits.targets == targets {
-            return deficits.operations
-        }
-        let operations = catalog.keysNeedingCopies(on: targets)
-        steward?.deficits = Steward.Deficits(index: appliedIndex, targets: targets, operations: operations)
-        return operations
     }
 
     private func isFinished(_ copyKey: Steward.CopyKey) -> Bool {

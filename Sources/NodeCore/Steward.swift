@@ -23,9 +23,6 @@ struct Steward: Sendable {
     var works: [OperationID: KeyWork] = [:]
     /// Copies under way or waiting to be tried again.
     var copies: [CopyKey: Copy] = [:]
-    /// Which keys lack copies, and which are pending, as of an applied index.
-    var deficits: Deficits?
-    var pending: (index: LogIndex, operations: [OperationID])?
     /// The latest scan of each endpoint.
     var scans: [EndpointName: Scan] = [:]
     /// Endpoints being scanned.
@@ -64,13 +61,6 @@ struct Steward: Sendable {
         static func < (left: CopyKey, right: CopyKey) -> Bool {
             (left.operation, left.endpoint) < (right.operation, right.endpoint)
         }
-    }
-
-    /// The keys that lack a verified replica on one of `targets`, as of the applied `index`.
-    struct Deficits: Sendable {
-        var index: LogIndex
-        var targets: [EndpointName]
-        var operations: [OperationID]
     }
 
     /// The objects found on an endpoint.

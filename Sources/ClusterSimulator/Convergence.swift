@@ -45,11 +45,12 @@ extension Simulation {
         let bound = options.livenessBound.wholeNanoseconds / 1_000
         let core = nodes.indices.filter { !nodes[$0].isGone }
         // Late effects of the safety phase still come; what they leave behind has to go as well.
-        run(until: start + 62_000_000)
-        var waiting = "nothing"
+        var waiting = "late effects"
         while violation == nil, now - start < bound {
             run(until: now + 500_000)
-            operatorLooks()
+            if (now - start) / 500_000 % 4 == 0 { operatorLooks() }
+            guard violation == nil, now > lastLateEffect else { continue }
+            checker.compareAll(self)
             guard violation == nil else { return }
             if let reason = whyNotDone(core) {
                 waiting = reason
@@ -63,7 +64,9 @@ extension Simulation {
 
     /// What the core still has to do, or nil.
     private func whyNotDone(_ core: [Int]) -> String? {
-        guard core.contains(where: { nodes[$0].node?.isLeader == true }) else { return "there is no leader" }
+        guard let leader = core.first(where: { nodes[$0].node?.isLeader == true }) else {
+            return "there is no leader"
+        }
         let catalog = checker.catalog
         for number in core where nodes[number].node?.appliedIndex != checker.applied {
             return "node \(number + 1) lags behind"
@@ -73,6 +76,9 @@ extension Simulation {
             guard let endpoint = catalog.endpoints[token.name] else { return "\(token.name) is unknown" }
             if !endpoint.isInService {
                 return "\(token.name) is out of service: \(endpoint.reason ?? "")"
+            }
+            guard nodes[leader].node?.isReady(token.name) == true else {
+                return "the leader cannot use \(token.name)"
             }
             for key in catalog.keysInOrder where key.state == .usable {
                 guard key.replicas[token.name]?.isVerified == true,

@@ -29,12 +29,12 @@ enum Happening {
     }
 }
 
-/// A binary heap, earliest first.
+/// A binary heap, earliest first. Happenings stay where they were put, so that only small items are moved.
 struct EventHeap {
     private struct Item {
         var time: VirtualTime
         var order: UInt64
-        var happening: Happening
+        var slot: Int
 
         func isBefore(_ other: Item) -> Bool {
             time != other.time ? time < other.time : order < other.order
@@ -42,37 +42,48 @@ struct EventHeap {
     }
 
     private var items: [Item] = []
+    private var slots: [Happening?] = []
+    private var freeSlots: [Int] = []
     private var planned: UInt64 = 0
 
     mutating func push(_ happening: Happening, at time: VirtualTime) {
         planned += 1
-        items.append(Item(time: time, order: planned, happening: happening))
+        let slot = freeSlots.popLast() ?? slots.count
+        if slot == slots.count { slots.append(happening) } else { slots[slot] = happening }
+        let item = Item(time: time, order: planned, slot: slot)
+        items.append(item)
         var child = items.count - 1
         while child > 0 {
             let parent = (child - 1) / 2
-            guard items[child].isBefore(items[parent]) else { break }
-            items.swapAt(child, parent)
+            guard item.isBefore(items[parent]) else { break }
+            items[child] = items[parent]
             child = parent
         }
+        items[child] = item
     }
 
     var nextTime: VirtualTime? { items.first?.time }
 
     mutating func pop() -> (time: VirtualTime, happening: Happening)? {
-        guard !items.isEmpty else { return nil }
-        items.swapAt(0, items.count - 1)
-        let first = items.removeLast()
+        guard let first = items.first, let last = items.popLast() else { return nil }
+        if !items.isEmpty { sink(last) }
+        let happening = slots[first.slot].take()
+        freeSlots.append(first.slot)
+        return happening.map { (first.time, $0) }
+    }
+
+    /// Puts an item where the first one was, and further down until the order is right.
+    private mutating func sink(_ item: Item) {
         var parent = 0
         while true {
-            var least = parent
-            for child in [2 * parent + 1, 2 * parent + 2] where child < items.count {
-                if items[child].isBefore(items[least]) { least = child }
-            }
-            guard least != parent else { break }
-            items.swapAt(parent, least)
+            var least = 2 * parent + 1
+            guard least < items.count else { break }
+            if least + 1 < items.count, items[least + 1].isBefore(items[least]) { least += 1 }
+            guard items[least].isBefore(item) else { break }
+            items[parent] = items[least]
             parent = least
         }
-        return (first.time, first.happening)
+        items[parent] = item
     }
 }
 

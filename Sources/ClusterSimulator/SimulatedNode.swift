@@ -42,8 +42,8 @@ struct SimulatedDisk {
     }
 }
 
-/// One node of the cluster, with its outside.
-struct SimulatedNode {
+/// One node of the cluster, with its outside. A class, since a copy of it would be dear.
+final class SimulatedNode {
     let id: NodeID
     var node: Node?
     /// Counts starts, so that what belongs to an earlier process is recognised.

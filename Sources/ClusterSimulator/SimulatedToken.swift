@@ -161,7 +161,9 @@ extension Simulation {
             takeEffect(after: length, isLate: false) { _ in }
             answer(.failure(.noAnswer), after: deadline)
         case .lateEffect:
-            takeEffect(after: deadline + dice.between(1, 60_000_000), isLate: true) { _ in }
+            let delay = deadline + dice.between(1, swarm.lateness)
+            lastLateEffect = max(lastLateEffect, now + delay)
+            takeEffect(after: delay, isLate: true) { _ in }
             answer(.failure(.noAnswer), after: deadline)
         case .deviceError:
             answer(.failure(.deviceError), after: length)

@@ -13,8 +13,8 @@ import Raft
 public struct SimulationOptions: Sendable {
     /// Decides everything.
     public var seed: UInt64
-    /// The length of the safety phase, in virtual time.
-    public var safetyPhase = Duration.seconds(60)
+    /// The length of the safety phase, in virtual time; nil lets the seed draw it.
+    public var safetyPhase: Duration?
     /// How long the healed core may take to finish all work.
     public var livenessBound = Duration.seconds(240)
     /// Whether the report holds a readable trace.
@@ -64,6 +64,8 @@ public final class Simulation {
     var violation: String?
     /// False once faults have stopped for good.
     var isFaulty = true
+    /// When the last effect comes that a call of the safety phase may still have.
+    var lastLateEffect: VirtualTime = 0
     var lastFresh: UInt64 = 0
     var lastStore = 0
     var stepsUntilCrash = 0
@@ -74,6 +76,7 @@ public final class Simulation {
         self.options = options
         dice = Dice(seed: options.seed &* 0x2545_F491_4F6C_DD1D &+ 1)
         swarm = Swarm(&dice)
+        if let length = options.safetyPhase { swarm.safetyPhase = length.wholeNanoseconds / 1_000 }
         network = SimulatedNetwork(nodes: swarm.nodes)
         checker = Checker(nodes: swarm.nodes)
         stepsUntilCrash = swarm.crashAtStep
@@ -82,7 +85,7 @@ public final class Simulation {
     /// Runs both phases, until the end or the first violation.
     public func run() -> SimulationReport {
         setUp()
-        run(until: options.safetyPhase.wholeNanoseconds / 1_000)
+        run(until: swarm.safetyPhase)
         if violation == nil { heal() }
         if violation == nil { converge() }
         return SimulationReport(
@@ -96,7 +99,7 @@ public final class Simulation {
             tokens.append(SimulatedToken(number: number))
         }
         for number in 0..<swarm.nodes {
-            var node = SimulatedNode(number: number, endpoints: swarm.endpoints)
+            let node = SimulatedNode(number: number, endpoints: swarm.endpoints)
             node.clockRate = 100 + dice.between(-swarm.clockDriftPercent, swarm.clockDriftPercent)
             node.clockOrigin = dice.between(0, 1_000_000_000_000)
             for endpoint in 0..<swarm.endpoints where dice.chance(swarm.wrongPIN) {
@@ -109,7 +112,9 @@ public final class Simulation {
         }
         for number in 0..<swarm.clients {
             clients.append(SimulatedClient())
-            plan(after: dice.between(0, 3_000_000), "client") { $0.clientActs(number) }
+            plan(after: dice.between(0, min(3_000_000, swarm.safetyPhase / 2)), "client") {
+                $0.clientActs(number)
+            }
         }
         if !swarm.strikes.isEmpty { planStrike() }
         plan(after: 1_000_000, "check") { $0.checkRegularly() }

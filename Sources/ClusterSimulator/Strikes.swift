@@ -3,7 +3,8 @@
 
 extension Simulation {
     func planStrike() {
-        plan(after: dice.between(0, 2 * swarm.strikePause), "strike") { simulation in
+        plan(after: dice.between(0, 2 * min(swarm.strikePause, swarm.safetyPhase / 4)), "strike") {
+            simulation in
             guard simulation.isFaulty else { return }
             simulation.strike(simulation.dice.pick(simulation.swarm.strikes))
             simulation.planStrike()

@@ -14,6 +14,9 @@ struct Swarm {
     var minimumReplicas = 2
     var tick: VirtualTime = 25_000
 
+    /// How long faults come. Many short runs find more than few long ones; some bugs need the long ones.
+    var safetyPhase: VirtualTime = 60_000_000
+
     // Network.
     var delay: ClosedRange<VirtualTime> = 200...1_500
     var isStream = true
@@ -34,6 +37,8 @@ struct Swarm {
     var callTime: ClosedRange<VirtualTime> = 1_000...30_000
     var callFault = 0.0
     var callFaults: [CallFault] = []
+    /// How long after its deadline a call may still take effect.
+    var lateness: VirtualTime = 60_000_000
     var invisibility: VirtualTime = 0
     var wrongPIN = 0.0
 
@@ -48,6 +53,7 @@ struct Swarm {
     init() {}
 
     init(_ dice: inout Dice) {
+        safetyPhase = dice.pick([3, 4, 5, 6, 8, 8, 10, 12, 15, 20, 20, 60]) * 1_000_000
         nodes = dice.pick([1, 3, 3, 3, 3, 5, 5])
         endpoints = dice.pick([1, 2, 3, 3, 4])
         clients = 1 + dice.below(4)
@@ -68,11 +74,12 @@ struct Swarm {
         callTime = dice.pick([500...5_000, 1_000...30_000, 5_000...400_000])
         callFault = dice.pick([0, 0.02, 0.1, 0.3])
         callFaults = CallFault.allCases.filter { _ in dice.chance(0.5) }
+        lateness = dice.pick([1_000_000, 5_000_000, 60_000_000])
         invisibility = dice.pick([0, 0, 0, 300_000, 3_000_000])
         wrongPIN = dice.pick([0, 0, 0.1, 0.3])
         strikes = Strike.allCases.filter { _ in dice.chance(0.4) }
-        strikePause = dice.pick([1_000_000, 4_000_000, 10_000_000])
-        thinkTime = dice.pick([600_000, 2_000_000, 5_000_000])
+        strikePause = dice.pick([500_000, 1_000_000, 4_000_000, 10_000_000])
+        thinkTime = dice.pick([200_000, 600_000, 2_000_000, 5_000_000])
         callDeadline = dice.pick([.seconds(5), .seconds(5), .seconds(2)])
         generationDeadline = dice.pick([.seconds(20), .seconds(20), .seconds(8)])
     }

@@ -351,7 +351,11 @@ extension Catalog {
     // MARK: Storing
 
     mutating func store(_ record: EndpointRecord, _ changes: inout [RowChange]) {
-        endpoints[record.name] = record
+        let before = endpoints.updateValue(record, forKey: record.name)
+        // Changes which endpoints a key belongs on.
+        if before == nil || (before?.withdrawal == .removed) != (record.withdrawal == .removed) {
+            findUnfinished()
+        }
         changes.append(row(Table.endpoints, record.name.rawValue, record))
     }
 
@@ -363,12 +367,18 @@ extension Catalog {
     mutating func store(_ record: MasterKey, _ changes: inout [RowChange]) {
         keys[record.operation] = record
         keyRequests[record.requestID] = record.operation
+        noteWork(on: record)
         changes.append(row(Table.keys, record.operation.description, record))
     }
 
     private mutating func store(_ record: Orphan, _ changes: inout [RowChange]) {
         let rowKey = Orphan.rowKey(record.endpoint, record.identity)
         orphans[rowKey] = record
+        if record.state == .destroyed {
+            unsettledOrphans.remove(rowKey)
+        } else {
+            unsettledOrphans.insert(rowKey)
+        }
         changes.append(row(Table.orphans, rowKey, record))
     }
 

@@ -72,6 +72,7 @@ extension Catalog {
         }
         for (rowKey, orphan) in orphans.sorted(by: { $0.key < $1.key }) where orphan.endpoint == name {
             orphans[rowKey] = nil
+            unsettledOrphans.remove(rowKey)
             changes.append(RowChange(table: Table.orphans, key: rowKey, value: nil))
         }
         var removed = EndpointRecord(name: name, isInService: false, wasInService: false)

@@ -23,6 +23,11 @@ public struct Catalog: Hashable, Sendable {
     public internal(set) var counters = Counters()
     /// Operations by client request.
     var keyRequests: [RequestID: OperationID] = [:]
+    /// The keys with work left: pending, or without a verified replica on some endpoint. Kept by whatever changes
+    /// keys and endpoints, so that a leader need not look at every key all the time.
+    var unfinishedKeys: Set<OperationID> = []
+    /// The rows of `orphans` that are not destroyed yet.
+    var unsettledOrphans: Set<String> = []
 
     /// The cluster-wide counters, one row.
     public struct Counters: Hashable, Sendable, Codable {
@@ -47,22 +52,49 @@ public struct Catalog: Hashable, Sendable {
 
     /// The keys still to be made, oldest first.
     public var pendingKeys: [MasterKey] {
-        keys.values.filter { $0.state == .pending }.sorted { $0.number < $1.number }
+        unfinishedKeys.compactMap { keys[$0] }.filter { $0.state == .pending }.sorted {
+            $0.number < $1.number
+        }
     }
 
     /// The orphans that are not destroyed yet, by `Orphan.rowKey`, in order.
     public var openOrphans: [String] {
-        orphans.filter { $0.value.state != .destroyed }.keys.sorted()
+        unsettledOrphans.sorted()
     }
 
     /// The keys that have been generated and lack a verified replica on one of `targets`, oldest first.
     public func keysNeedingCopies(on targets: [EndpointName]) -> [MasterKey] {
-        let lacking = keys.values.filter { key in
+        let lacking = unfinishedKeys.compactMap { keys[$0] }.filter { key in
             guard key.generated != nil else { return false }
-            if case .failed = key.state { return false }
             return targets.contains { key.replicas[$0]?.isVerified != true }
         }
         return lacking.sorted { $0.number < $1.number }
+    }
+
+    private func isUnfinished(_ key: MasterKey) -> Bool {
+        switch key.state {
+        case .failed: false
+        case .pending: true
+        case .usable:
+            endpoints.values.contains {
+                $0.withdrawal != .removed && key.replicas[$0.name]?.isVerified != true
+            }
+        }
+    }
+
+    /// A key has changed.
+    mutating func noteWork(on key: MasterKey) {
+        if isUnfinished(key) {
+            unfinishedKeys.insert(key.operation)
+        } else {
+            unfinishedKeys.remove(key.operation)
+        }
+    }
+
+    /// An endpoint was added, removed or put back, or everything is new.
+    mutating func findUnfinished() {
+        unfinishedKeys = Set(keys.values.filter(isUnfinished).map(\.operation))
+        unsettledOrphans = Set(orphans.filter { $0.value.state != .destroyed }.keys)
     }
 
     /// All keys by label number.
@@ -161,6 +193,7 @@ extension Catalog {
                 throw CatalogRowError(table: row.table, key: row.key, detail: "unreadable: \(error)")
             }
         }
+        findUnfinished()
         // Counting on would end the process, and which of two active stores a key goes into would be chance.
         guard counters.viewEpoch <= UInt64(Int64.max) else {
             throw CatalogRowError(table: Table.counters, key: "counters", detail: "nobody counts that far")

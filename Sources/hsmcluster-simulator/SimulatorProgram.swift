@@ -17,8 +17,9 @@ struct SimulatorProgram: ParsableCommand {
     @Option(help: "How many seeds to run, one after another.")
     var seeds: UInt64 = 1
 
-    @Option(help: "The length of the phase with faults, in virtual minutes.")
-    var minutes: Double = 1
+    @Option(
+        help: "The length of the phase with faults, in virtual minutes; by default each seed draws its own.")
+    var minutes: Double?
 
     @Option(help: "Plant a bug: \(PlantedBug.allCases.map(\.rawValue).joined(separator: ", ")).")
     var bug: String?
@@ -43,7 +44,7 @@ struct SimulatorProgram: ParsableCommand {
         var failed = 0
         for seed in seed..<(seed + max(seeds, 1)) {
             var options = SimulationOptions(seed: seed)
-            options.safetyPhase = .milliseconds(Int64(minutes * 60_000))
+            options.safetyPhase = minutes.map { .milliseconds(Int64($0 * 60_000)) }
             options.bug = planted
             options.isTracing = trace
             let report = Simulation(options).run()

@@ -79,7 +79,7 @@ extension Simulation {
         switch message {
         case .raft, .gossip: guard wireSample.isMultiple(of: 64) else { return message }
         case .request, .answer: guard wireSample.isMultiple(of: 4) else { return message }
-        case .snapshotChunk, .snapshotAnswer, .removed: break
+        case .snapshotChunk, .snapshotAnswer, .removed, .rejoin: break
         }
         do {
             let (kind, payload) = try message.encoded()

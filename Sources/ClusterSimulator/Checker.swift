@@ -82,7 +82,9 @@ struct Checker {
             // Leader completeness: what was committed in earlier terms is there. A vote that comes late can make
             // a leader when a later term has gone on already. The last entry implies the rest (log matching).
             let position = committedIn.lastIndex { $0 < raft.term }
-            if let last = position.map({ history[$0] }), raft.term(at: last.index) != last.term {
+            if let last = position.map({ history[$0] }),
+                last.index > raft.snapshot?.lastIndex ?? .zero, raft.term(at: last.index) != last.term
+            {
                 simulation.fail(
                     "node \(raft.id) leads term \(raft.term) without committed entry \(last.index)")
             }
@@ -95,8 +97,7 @@ struct Checker {
         let disk = simulation.nodes[number].disk
         let id = simulation.nodes[number].id
         if let from = batch.truncateFrom {
-            let kept = Int(from.rawValue) - 1
-            for entry in disk.log.dropFirst(kept) where entry.index <= applied {
+            for entry in disk.entries(from: from) where entry.index <= applied {
                 if history[Int(entry.index.rawValue) - 1].term == entry.term {
                     return simulation.fail("node \(id) deletes committed entry \(entry.index)")
                 }
@@ -112,9 +113,9 @@ struct Checker {
                 return simulation.fail("node \(id) changed its vote in term \(hardState.term)")
             }
         }
-        let start = batch.truncateFrom.map { Int($0.rawValue) - 1 } ?? disk.log.count
-        var previous = start == 0 ? .zero : disk.term(at: LogIndex(UInt64(start))) ?? .zero
-        var expected = LogIndex(UInt64(min(start, disk.log.count))).next
+        let end = min(disk.lastIndex, batch.truncateFrom?.previous ?? disk.lastIndex)
+        var previous = end == .zero ? .zero : disk.term(at: end) ?? .zero
+        var expected = end.next
         for entry in batch.entries {
             guard entry.index == expected else {
                 return simulation.fail("node \(id) writes entry \(entry.index) where \(expected) comes next")
@@ -127,6 +128,32 @@ struct Checker {
             entries[name] = (entry.payload, previous)
             previous = entry.term
             expected = entry.index.next
+        }
+    }
+
+    /// A snapshot replaces a node's state: it has to be the truth, and may take back nothing that is committed.
+    func willInstall(
+        _ number: Int, _ metadata: SnapshotMetadata, over node: Node, _ simulation: Simulation
+    ) {
+        guard metadata.lastIndex > node.raft.commitIndex, metadata.lastIndex > node.appliedIndex else {
+            return simulation.fail("node \(number + 1) installs a snapshot of what it has already")
+        }
+        guard metadata.lastIndex <= applied,
+            history[Int(metadata.lastIndex.rawValue) - 1].term == metadata.lastTerm
+        else {
+            return simulation.fail("node \(number + 1) installs a snapshot of what is not committed")
+        }
+    }
+
+    /// Called when the node has taken the snapshot over.
+    mutating func installed(_ number: Int, _ metadata: SnapshotMetadata, _ simulation: Simulation) {
+        guard let node = simulation.nodes[number].node else { return }
+        if node.appliedIndex < metadata.lastIndex {
+            simulation.fail("node \(number + 1) did not take over a snapshot up to \(metadata.lastIndex)")
+        }
+        appliedIndices[number] = max(appliedIndices[number], metadata.lastIndex)
+        if node.appliedIndex == applied, node.catalog != catalog {
+            simulation.fail("node \(number + 1) has another catalog after a snapshot up to \(applied)")
         }
     }
 
@@ -146,8 +173,10 @@ struct Checker {
         guard let logged = raft.entry(at: entry.index), logged.term == entry.term else {
             return simulation.fail("node \(raft.id) applied entry \(entry.index), which is not in its log")
         }
+        // A snapshot holds what it covers; only committed entries get into one.
         let holders = simulation.nodes.indices.filter {
-            simulation.nodes[$0].disk.term(at: entry.index) == entry.term
+            let disk = simulation.nodes[$0].disk
+            return disk.firstIndex > entry.index || disk.term(at: entry.index) == entry.term
         }.count
         if holders * 2 <= simulation.nodes.count {
             simulation.fail(
@@ -264,7 +293,7 @@ struct Checker {
             return
         case (.read, .catalog(let view)):
             return readAnswered(operation, view, simulation)
-        case (.retryLogin, .done): return
+        case (.retryLogin, .done), (.transferLeadership, .done): return
         default: break
         }
         simulation.fail("\(operation.kind.brief) was answered with \(reply.brief)")

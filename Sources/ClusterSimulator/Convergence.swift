@@ -7,6 +7,9 @@ import NodeCore
 // put every usable key on every endpoint, remove every orphan, and do new work.
 
 extension Simulation {
+    /// Links, logins and calls under way need this long, after which the first answer has to be a good one.
+    private var settlingTime: VirtualTime { 20_000_000 }
+
     func checkRegularly() {
         checker.compareAll(self)
         if isFaulty, dice.chance(0.2) { operatorLooks() }
@@ -49,7 +52,7 @@ extension Simulation {
         while violation == nil, now - start < bound {
             run(until: now + 500_000)
             if (now - start) / 500_000 % 4 == 0 { operatorLooks() }
-            guard violation == nil, now > lastLateEffect else { continue }
+            guard violation == nil, now > max(lastLateEffect, start + settlingTime) else { continue }
             checker.compareAll(self)
             guard violation == nil else { return }
             if let reason = whyNotDone(core) {
@@ -79,7 +82,7 @@ extension Simulation {
             if !endpoint.isInService {
                 return "\(token.name) is out of service: \(endpoint.reason ?? "")"
             }
-            guard nodes[leader].node?.isReady(token.name) == true else {
+            guard endpoint.transportKey != nil, nodes[leader].node?.isReady(token.name) == true else {
                 return "the leader cannot use \(token.name)"
             }
             for key in catalog.keysInOrder where key.state == .usable {

@@ -19,6 +19,7 @@ struct ClientOperation {
         case generate(ClientRequest.GenerateKey)
         case read
         case retryLogin(Int)
+        case transferLeadership(to: NodeID?)
     }
 
     var client: Int?
@@ -49,7 +50,11 @@ extension Simulation {
                 name: name, freshIdentifier(of: 1, dice.chance(0.5) ? UInt64(lastStore) : nil))
         }
         let choice = dice.below(100)
-        if choice < 35 { return .read }
+        if choice < 32 { return .read }
+        if choice < 35 {
+            let target = dice.below(nodes.count)
+            return .transferLeadership(to: dice.chance(0.5) ? nodes[target].id : nil)
+        }
         if choice < 60, !clients[number].open.isEmpty {
             return .generate(dice.pick(clients[number].open))
         }
@@ -87,6 +92,7 @@ extension Simulation {
             case .generate(let generate): .generateKey(generate)
             case .read: .readCatalog
             case .retryLogin(let endpoint): .retryLogin(tokens[endpoint].name)
+            case .transferLeadership(let target): .transferLeadership(to: target)
             }
         nodes[number].lastRequest += 1
         let id = nodes[number].lastRequest
@@ -159,6 +165,7 @@ extension ClientOperation.Kind {
         case .generate: "generate"
         case .read: "read"
         case .retryLogin: "retry login"
+        case .transferLeadership: "transfer"
         }
     }
 
@@ -168,6 +175,7 @@ extension ClientOperation.Kind {
         case .generate(let request): "generate \(request.algorithm) as \(request.requestID)"
         case .read: "read"
         case .retryLogin(let endpoint): "retry login on hsm-\(endpoint + 1)"
+        case .transferLeadership(let target): "let \(target.map { "node \($0)" } ?? "another node") lead"
         }
     }
 }

@@ -4,43 +4,7 @@ import KeyCatalog
 import NodeCore
 import Raft
 
-// A node's process and its disk. As in the daemon, the log and the catalog rows have a writer each: what is
-// handed over while a write is under way shares the next one. A crash loses what is not synced, each writer's
-// share independently of the other's; a write that was under way may have become durable without anyone
-// having been told.
-
-/// What survives a crash.
-struct SimulatedDisk {
-    var hardState = HardState()
-    var log: [LogEntry] = []
-    var rows: [String: RowChange] = [:]
-    var appliedIndex = LogIndex.zero
-    var incarnation: UInt64 = 0
-
-    var logQueue: [PersistBatch] = []
-    var logWrite: [PersistBatch] = []
-    var rowsQueue: [AppliedEntry] = []
-    var rowsWrite: [AppliedEntry] = []
-    var stalledUntil: VirtualTime = 0
-
-    mutating func write(_ batch: PersistBatch) {
-        if let hardState = batch.hardState { self.hardState = hardState }
-        if let from = batch.truncateFrom, log.count >= Int(from.rawValue) {
-            log.removeSubrange((Int(from.rawValue) - 1)...)
-        }
-        log += batch.entries
-    }
-
-    mutating func write(_ entry: AppliedEntry) {
-        for change in entry.changes { rows[change.table + "/" + change.key] = change }
-        appliedIndex = entry.index
-    }
-
-    func term(at index: LogIndex) -> Term? {
-        guard index > .zero, index.rawValue <= UInt64(log.count) else { return nil }
-        return log[Int(index.rawValue) - 1].term
-    }
-}
+// A node's process: its starts, steps and crashes. Its disk is in SimulatedDisk.swift.
 
 /// One node of the cluster, with its outside. A class, since a copy of it would be dear.
 final class SimulatedNode {
@@ -82,6 +46,10 @@ extension Simulation {
         settings.callDeadline = swarm.callDeadline
         settings.generationDeadline = swarm.generationDeadline
         settings.minimumReplicas = swarm.minimumReplicas
+        if swarm.snapshotEntries > 0 { settings.snapshotEntries = swarm.snapshotEntries }
+        settings.snapshotChunkBytes = swarm.snapshotChunkBytes
+        settings.snapshotPatience = swarm.snapshotPatience
+        settings.raft.entriesKeptBehindSnapshot = swarm.entriesKept
         return settings
     }
 
@@ -89,14 +57,15 @@ extension Simulation {
 
     func start(_ number: Int) {
         guard nodes[number].node == nil, !nodes[number].isGone else { return }
+        finishInstallation(number)
         let disk = nodes[number].disk
         let recovered = RecoveredState(
-            hardState: disk.hardState, entries: disk.log,
+            hardState: disk.hardState, entries: disk.log, snapshot: disk.snapshot,
             initialConfiguration: VoterConfiguration(voters: nodes.map(\.id)))
-        if let problem = recovered.problem(appliedIndex: disk.appliedIndex) {
+        if let problem = recovered.problem(appliedIndex: disk.catalog.appliedIndex) {
             return fail("node \(nodes[number].id) cannot start from what it wrote: \(problem)")
         }
-        let rows = disk.rows.keys.sorted().compactMap { disk.rows[$0] }
+        let rows = disk.catalog.rows.keys.sorted().compactMap { disk.catalog.rows[$0] }
         let catalog: Catalog
         do {
             catalog = try Catalog(rows: rows)
@@ -111,16 +80,17 @@ extension Simulation {
         nodes[number].backlog = []
         let settings = settings(number)
         let raft = Consensus(
-            id: settings.id, settings: settings.raft, recovered: recovered, appliedIndex: disk.appliedIndex,
+            id: settings.id, settings: settings.raft, recovered: recovered,
+            appliedIndex: disk.catalog.appliedIndex,
             seed: dice.next())
         nodes[number].node = Node(
-            settings: settings, raft: raft, catalog: catalog, appliedIndex: disk.appliedIndex,
+            settings: settings, raft: raft, catalog: catalog, appliedIndex: disk.catalog.appliedIndex,
             incarnation: Incarnation(nodes[number].disk.incarnation), seed: dice.next(),
             at: moment(of: number))
         checker.restarted(number, self)
         let life = nodes[number].life
         note(
-            "node \(settings.id) starts, life \(life), log to \(disk.log.count), rows to \(disk.appliedIndex)"
+            "node \(settings.id) starts, life \(life), log from \(disk.firstIndex) to \(disk.lastIndex), rows to \(disk.catalog.appliedIndex)"
         )
         count("start")
         heap.push(.tick(node: number, life: life), at: now + dice.between(1, swarm.tick))
@@ -152,23 +122,6 @@ extension Simulation {
         }
         for peer in nodes.indices where peer != number { disconnect(number, peer) }
         if let pause { plan(after: pause, "restart") { $0.start(number) } }
-    }
-
-    private func loseUnsynced(_ number: Int) {
-        // What was being written may be there in full; of the log, also a part, as if in several writes.
-        let kept = dice.below(nodes[number].disk.logWrite.count + 1)
-        for batch in nodes[number].disk.logWrite.prefix(kept) { writeLog(number, batch) }
-        let mayKeepRows = nodes[number].disk.rowsWrite.last.map { Int($0.index.rawValue) } ?? 0
-        if dice.chance(0.5), mayKeepRows <= nodes[number].disk.log.count {
-            for entry in nodes[number].disk.rowsWrite { nodes[number].disk.write(entry) }
-        }
-        if !nodes[number].disk.logQueue.isEmpty || !nodes[number].disk.logWrite.isEmpty {
-            count("crash loses unsynced log")
-        }
-        nodes[number].disk.logQueue = []
-        nodes[number].disk.logWrite = []
-        nodes[number].disk.rowsQueue = []
-        nodes[number].disk.rowsWrite = []
     }
 
     func pause(_ number: Int, for length: VirtualTime) {
@@ -226,7 +179,11 @@ extension Simulation {
         let reached = dice.below(5)
         if reached > 0 { some.persist = effects.persist }
         if reached > 1 { some.send = effects.send }
-        if reached > 2 { some.applied = effects.applied }
+        if reached > 2 {
+            some.applied = effects.applied
+            some.takeSnapshot = effects.takeSnapshot
+            some.installSnapshot = effects.installSnapshot
+        }
         if reached > 3 { some.calls = effects.calls }
         carryOut(number, some)
         count("crash in step")
@@ -235,15 +192,8 @@ extension Simulation {
 
     private func carryOut(_ number: Int, _ effects: NodeEffects) {
         if let fatal = effects.fatal { return fail("node \(nodes[number].id) gave up: \(fatal)") }
-        if !effects.persist.isEmpty {
-            nodes[number].disk.logQueue += effects.persist
-            writeLogIfIdle(number)
-        }
+        handToDisk(number, effects)
         for envelope in effects.send { send(envelope, from: number) }
-        if !effects.applied.isEmpty {
-            nodes[number].disk.rowsQueue += effects.applied
-            writeRowsIfIdle(number)
-        }
         for call in effects.calls { make(call, by: number) }
         for (id, reply) in effects.replies {
             guard let operation = nodes[number].clientRequests.removeValue(forKey: id.rawValue) else {
@@ -257,64 +207,5 @@ extension Simulation {
                 note("node \(nodes[number].id): \(notice.text) \(fields.joined(separator: " "))")
             }
         }
-    }
-
-    // MARK: Disk
-
-    private func writeLogIfIdle(_ number: Int) {
-        guard nodes[number].disk.logWrite.isEmpty, !nodes[number].disk.logQueue.isEmpty else { return }
-        nodes[number].disk.logWrite = nodes[number].disk.logQueue
-        nodes[number].disk.logQueue = []
-        let end = diskTime(number, swarm.writeTime)
-        heap.push(.logWritten(node: number, life: nodes[number].life), at: end)
-    }
-
-    private func writeRowsIfIdle(_ number: Int) {
-        guard nodes[number].disk.rowsWrite.isEmpty, !nodes[number].disk.rowsQueue.isEmpty else { return }
-        nodes[number].disk.rowsWrite = nodes[number].disk.rowsQueue
-        nodes[number].disk.rowsQueue = []
-        heap.push(
-            .rowsWritten(node: number, life: nodes[number].life), at: diskTime(number, swarm.rowsTime))
-    }
-
-    private func diskTime(_ number: Int, _ range: ClosedRange<VirtualTime>) -> VirtualTime {
-        var length = dice.between(range.lowerBound, range.upperBound)
-        if isFaulty, dice.chance(swarm.diskStall) {
-            length += dice.between(100_000, 3_000_000)
-            count("slow write")
-        }
-        return max(now, nodes[number].disk.stalledUntil) + length
-    }
-
-    func logWritten(_ number: Int) {
-        let batches = nodes[number].disk.logWrite
-        nodes[number].disk.logWrite = []
-        for batch in batches { writeLog(number, batch) }
-        guard let last = batches.last else { return }
-        if isFaulty, swarm.crashAtStep > 0, dice.chance(10 / Double(swarm.crashAtStep)) {
-            count("crash between write and send")
-            return crash(number, restartAfter: dice.between(50_000, 8_000_000))
-        }
-        for batch in batches {
-            for envelope in batch.thenSend {
-                send(PeerEnvelope(to: envelope.to, message: .raft(envelope.message)), from: number)
-            }
-        }
-        writeLogIfIdle(number)
-        step(number, .persisted(last.token))
-    }
-
-    private func writeLog(_ number: Int, _ batch: PersistBatch) {
-        checker.willWrite(number, batch, self)
-        nodes[number].disk.write(batch)
-    }
-
-    func rowsWritten(_ number: Int) {
-        let entries = nodes[number].disk.rowsWrite
-        nodes[number].disk.rowsWrite = []
-        let index = nodes[number].disk.appliedIndex
-        for entry in entries { nodes[number].disk.write(entry) }
-        if options.bug == .rowsWithoutIndex { nodes[number].disk.appliedIndex = index }
-        writeRowsIfIdle(number)
     }
 }

@@ -28,6 +28,15 @@ struct Swarm {
     var writeTime: ClosedRange<VirtualTime> = 100...2_000
     var rowsTime: ClosedRange<VirtualTime> = 500...20_000
     var diskStall = 0.0
+    /// How often a crash takes what the catalog has not synced.
+    var powerCut = 0.0
+
+    // Snapshots; no limit of entries means the nodes' own.
+    var snapshotEntries = 0
+    var entriesKept = 1_024
+    var snapshotChunkBytes = 256 << 10
+    var snapshotPatience = Duration.seconds(10)
+    var crashInInstall = 0.0
 
     // Processes.
     var crashAtStep = 0
@@ -69,6 +78,12 @@ struct Swarm {
         writeTime = dice.pick([50...300, 100...2_000, 1_000...30_000])
         rowsTime = dice.pick([500...20_000, 1_000...1_000_000])
         diskStall = dice.pick([0, 0, 0.002, 0.02])
+        powerCut = dice.pick([0, 0.5, 1])
+        snapshotEntries = dice.pick([0, 3, 10, 30])
+        entriesKept = dice.pick([0, 0, 5, 50])
+        snapshotChunkBytes = dice.pick([200, 2_000, 256 << 10])
+        snapshotPatience = dice.pick([.seconds(10), .seconds(2)])
+        crashInInstall = dice.pick([0, 0.2])
         crashAtStep = dice.pick([0, 0, 20_000, 3_000])
         clockDriftPercent = dice.pick([0, 2, 10])
         callTime = dice.pick([500...5_000, 1_000...30_000, 5_000...400_000])

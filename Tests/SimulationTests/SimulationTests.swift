@@ -28,9 +28,10 @@ import Testing
 
     /// Every kind of operation and fault really happens: a generator with a blind spot finds nothing there.
     @Test func theSeedsTogetherDoWhatTheyAreMeantTo() {
-        // Orphans are rare: a longer run that is known to make one.
-        var coverage = Self.run(14, seconds: 60).coverage
-        for seed in 101...125 as ClosedRange<UInt64> {
+        // Orphans and requests that outlive their deadline are rare: runs that are known to have them.
+        var coverage = Self.run(8, seconds: 60).coverage
+        coverage.merge(Self.run(5_286).coverage) { $0 + $1 }
+        for seed in Array(101...130) + Array(201...230) as [UInt64] {
             coverage.merge(Self.run(seed).coverage) { $0 + $1 }
         }
         let wanted = [
@@ -38,6 +39,9 @@ import Testing
             "call transport key", "call verify", "client gives up", "crash", "crash in step",
             "create key store: key store", "generate: key", "generate: noQuorum", "generate: pending",
             "key activated", "leader elected", "message doubled", "message lost", "object invisible",
+            "log compacted", "snapshot installed", "start finishes an installation",
+            "crash in an installation",
+            "power cut", "transfer: done",
             "operator corrects PIN", "orphan", "pause", "read: catalog", "retry login: done", "slow write",
             "token away", "token host killed", "token replaced", "wrong PIN",
         ]
@@ -47,8 +51,8 @@ import Testing
     /// The table is made with: hsmcluster-simulator --bug NAME --seeds 2000
     @Test(
         arguments: [
-            (PlantedBug.droppedWrite, 1), (.lostHardState, 1), (.earlySend, 1), (.ignoredTruncation, 3),
-            (.rowsWithoutIndex, 1), (.uncheckedPIN, 1), (.skippedProof, 1), (.destroyedByLabel, 11),
+            (PlantedBug.droppedWrite, 1), (.lostHardState, 5), (.earlySend, 1), (.ignoredTruncation, 10),
+            (.rowsWithoutIndex, 1), (.uncheckedPIN, 8), (.skippedProof, 1), (.destroyedByLabel, 14),
         ] as [(PlantedBug, UInt64)])
     func aPlantedBugIsFound(bug: PlantedBug, seed: UInt64) {
         var options = SimulationOptions(seed: seed)

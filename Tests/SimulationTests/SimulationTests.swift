@@ -53,6 +53,7 @@ import Testing
         arguments: [
             (PlantedBug.droppedWrite, 1), (.lostHardState, 5), (.earlySend, 1), (.ignoredTruncation, 10),
             (.rowsWithoutIndex, 1), (.uncheckedPIN, 8), (.skippedProof, 1), (.destroyedByLabel, 14),
+            (.forgottenRejection, 17),
         ] as [(PlantedBug, UInt64)])
     func aPlantedBugIsFound(bug: PlantedBug, seed: UInt64) {
         var options = SimulationOptions(seed: seed)

@@ -35,10 +35,15 @@ struct SoftHSM: @unchecked Sendable {
             try? FileManager.default.removeItem(atPath: String(cString: folder))
         }
         let places = ["/usr/lib/softhsm/libsofthsm2.so", "/usr/lib/x86_64-linux-gnu/softhsm/libsofthsm2.so"]
-        guard let path = places.first(where: FileManager.default.isReadableFile(atPath:)),
-            let library = dlopen(path, RTLD_NOW | RTLD_LOCAL),
+        guard let installed = places.first(where: FileManager.default.isReadableFile(atPath:)) else {
+            throw Problem(what: "SoftHSM 2 is missing: install the package softhsm2")
+        }
+        // A copy of the file is a library of its own: other tests of this process may have initialized SoftHSM.
+        let path = folder + "/libsofthsm2.so"
+        try FileManager.default.copyItem(atPath: installed, toPath: path)
+        guard let library = dlopen(path, RTLD_NOW | RTLD_LOCAL),
             let symbol = dlsym(library, "C_GetFunctionList")
-        else { throw Problem(what: "SoftHSM 2 is missing: install the package softhsm2") }
+        else { throw Problem(what: "SoftHSM cannot be loaded") }
         typealias GetList = @convention(c) (UnsafeMutablePointer<FunctionList?>) -> CK_RV
         var list: FunctionList?
         _ = unsafeBitCast(symbol, to: GetList.self)(&list)

@@ -181,7 +181,12 @@ let package = Package(
         .testTarget(name: "SimulationTests", dependencies: ["ClusterSimulator"]),
         .testTarget(name: "TidyTests"),
         .testTarget(
-            name: "ClusterTests", dependencies: ["OperationWire", "hsmclusterd", "hsmtokend", "hsmcluster"]),
+            name: "ClusterTests",
+            dependencies: [
+                "ClusterModel", "ManagementModel", "ManagementClient", "OperationWire", "hsmclusterd",
+                "hsmtokend",
+                "hsmcluster",
+            ]),
     ],
     swiftLanguageModes: [.v6]
 )

@@ -38,6 +38,8 @@ final class Connection: @unchecked Sendable {
     private static let readsPerEvent = 4
     private static let batchBytes = 64 * 1024
     private static let bytesPerFlush = 1 << 20
+    /// Ample for a source to be registered with the kernel.
+    private static let registrationTime = DispatchTimeInterval.milliseconds(50)
 
     /// Takes over `descriptor`. A dialer's may still be connecting.
     init(
@@ -65,7 +67,15 @@ final class Connection: @unchecked Sendable {
 
     /// Starts to watch the socket.
     func open() {
-        if isConnecting { startWriteSource() } else { startReadSource() }
+        if isConnecting { return startWriteSource() }
+        startReadSource()
+        // A connection that was reset before its source watched it is never reported (seen with the libdispatch
+        // of Swift 6.3), and would keep a place until its deadline: only a read tells. The source is registered
+        // by another thread, hence once more a little later.
+        readReady()
+        core.queue.asyncAfter(deadline: .now() + Connection.registrationTime) { [weak self] in
+            self?.readReady()
+        }
     }
 
     // MARK: Reading

@@ -22,7 +22,7 @@ extension TokenOperator {
             guard let existing else {
                 let key = try unwrapMaster(wrapped, with: wrappingKey, specification.template())
                 try confirm(key, specification)
-                return false
+                return try yield(key, specification)
             }
             var probe = specification
             probe.isExtractable = false
@@ -30,6 +30,20 @@ extension TokenOperator {
             try withTemporary(incoming) { try demandSameKey(existing, $0, specification) }
             return true
         }
+    }
+
+    /// Looking and unwrapping are two calls, and another node's import may come in between, most likely when this
+    /// process was frozen there. So it looks again, and gives its own object up for the other one; true when it did.
+    /// Two that do so at the same moment leave none: whoever sees that is told to repeat it, and what was already
+    /// recorded is missed by the reconciler and copied again.
+    private func yield(_ key: ObjectHandle, _ specification: KeySpecification) throws -> Bool {
+        guard try secretKeys(identity: specification.identity).count > 1 else { return false }
+        try session.destroyObject(key)
+        guard try adopt(specification) != nil else {
+            throw EndpointFailure(
+                .keyNotFound, detail: "import: another import of the same key gave way too; repeat it")
+        }
+        return true
     }
 
     private func demandSameKey(

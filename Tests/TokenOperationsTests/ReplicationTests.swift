@@ -92,6 +92,27 @@ import TokenOperations
         #expect(try destination.scan("CMS MK").count == 1)
     }
 
+    @Test func importsThatOvertakeEachOtherLeaveOneObject() async throws {
+        let (source, destination) = (try Bench(), try Bench())
+        // A second session of the same token, as the token host of another node has one.
+        let rival = try TokenOperator(token: destination.token)
+        for number in 1...20 {
+            let key = specification(.aes256, number: UInt8(number))
+            _ = try source.generate(key)
+            let wrapped = try source.export(key, to: destination)
+            let endpoint = destination.endpoint
+            async let one = Task.detached { try? endpoint.perform(.importKey(key, wrapped)) }.value
+            async let two = Task.detached { try? rival.perform(.importKey(key, wrapped)) }.value
+            _ = await (one, two)
+            let left = try destination.scan(key.label).count { $0.identity == key.identity }
+            #expect(left <= 1)
+            // When both gave way, the import is repeated, as after any failure.
+            _ = try destination.receive(key, wrapped)
+            #expect(try destination.scan(key.label).count { $0.identity == key.identity } == 1)
+            #expect(try destination.proof(key) == source.proof(key))
+        }
+    }
+
     @Test func importNextToAnotherKeyOfThatIdentityIsAMismatch() throws {
         let (source, destination) = (try Bench(), try Bench())
         let key = specification(.aes256)

@@ -130,8 +130,8 @@ struct ChaosCluster: Sendable {
     /// Every usable key stands on all tokens under one CKA_ID, and no object of an abandoned attempt is left: the
     /// reconciler has destroyed each orphan. The tokens are read by another program.
     ///
-    /// One import that overtakes another (of a leader that was frozen meanwhile) leaves two objects with one
-    /// CKA_ID, which hold the same key and count as one; returns how many such there are.
+    /// An import that is killed right after it overtook another leaves two objects with one CKA_ID, which hold the
+    /// same key and count as one; returns how many such there are.
     func checkTokens() async throws -> Int {
         try await eventually("all keys have all replicas", within: .seconds(120)) {
             let keys = try await cluster.masterKeys().filter(\.isUsable)

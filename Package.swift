@@ -50,6 +50,7 @@ let package = Package(
             name: "NodeCore", dependencies: ["ClusterModel", "WireFormat", "Raft", "Gossip", "KeyCatalog"]),
         .target(name: "ManagementModel", dependencies: ["ClusterModel"]),
         .target(name: "OperationWire"),
+        .target(name: "Linearizability"),
         // Floor 1, edges.
         .systemLibrary(
             name: "CP11Kit", pkgConfig: "p11-kit-1", providers: [.apt(["libp11-kit-dev"])]),
@@ -142,6 +143,7 @@ let package = Package(
             name: "NodeCoreTests", dependencies: ["ClusterModel", "Raft", "Gossip", "KeyCatalog", "NodeCore"]),
         .testTarget(name: "ManagementModelTests", dependencies: ["ClusterModel", "ManagementModel"]),
         .testTarget(name: "OperationWireTests", dependencies: ["OperationWire"]),
+        .testTarget(name: "LinearizabilityTests", dependencies: ["ClusterModel", "Linearizability"]),
         .testTarget(name: "PKCS11Tests", dependencies: ["PKCS11", "SoftHSMFixture"]),
         .testTarget(
             name: "StorageTests",

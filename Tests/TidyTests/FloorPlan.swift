@@ -26,6 +26,7 @@ enum FloorPlan {
         "WireFormat": Target(0),
         "ManagementModel": Target(0),
         "OperationWire": Target(0),
+        "Linearizability": Target(0),
 
         "CP11Kit": Target(1),
         "CCryptoki": Target(1),

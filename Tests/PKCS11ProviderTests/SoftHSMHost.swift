@@ -40,7 +40,8 @@ struct SoftHSM: @unchecked Sendable {
         }
         // A copy of the file is a library of its own: other tests of this process may have initialized SoftHSM.
         let path = folder + "/libsofthsm2.so"
-        try FileManager.default.copyItem(atPath: installed, toPath: path)
+        try FileManager.default.copyItem(
+            atPath: URL(fileURLWithPath: installed).resolvingSymlinksInPath().path, toPath: path)
         guard let library = dlopen(path, RTLD_NOW | RTLD_LOCAL),
             let symbol = dlsym(library, "C_GetFunctionList")
         else { throw Problem(what: "SoftHSM cannot be loaded") }

@@ -21,6 +21,7 @@ let package = Package(
         .executable(name: "hsmtokend", targets: ["hsmtokend"]),
         .executable(name: "hsmcluster", targets: ["hsmcluster"]),
         .executable(name: "hsmcluster-simulator", targets: ["hsmcluster-simulator"]),
+        .executable(name: "hsmcluster-bench", targets: ["hsmcluster-bench"]),
         // What applications load. cluster/provider/build makes the one to install, with the Swift runtime inside.
         .library(name: "hsmcluster-pkcs11", type: .dynamic, targets: ["PKCS11Provider"]),
         // A PKCS#11 module that misbehaves on command, for tests.
@@ -125,6 +126,9 @@ let package = Package(
             name: "ClusterSimulator",
             dependencies: ["ClusterModel", "WireFormat", "Raft", "Gossip", "KeyCatalog", "NodeCore"]),
         .executableTarget(name: "hsmcluster-simulator", dependencies: ["ClusterSimulator", arguments]),
+        .executableTarget(
+            name: "hsmcluster-bench",
+            dependencies: ["ClusterModel", "ManagementModel", "ManagementClient", arguments]),
         .target(name: "SoftHSMFixture", dependencies: ["PKCS11"], path: "Tests/SoftHSMFixture"),
         .target(name: "FaultyModule", dependencies: ["CP11Kit"], path: "Tests/FaultyModule"),
         .target(

@@ -56,6 +56,7 @@ enum FloorPlan {
         "hsmclusterd": Target(4, programModules),
         "hsmtokend": Target(4, programModules),
         "hsmcluster": Target(4, programModules),
+        "hsmcluster-bench": Target(4, programModules),
 
         // The simulator drives floor 0 and must stay as pure.
         "ClusterSimulator": Target(1),

@@ -130,8 +130,8 @@ struct ChaosCluster: Sendable {
     /// Every usable key stands on all tokens under one CKA_ID, and no object of an abandoned attempt is left: the
     /// reconciler has destroyed each orphan. The tokens are read by another program.
     ///
-    /// An import that is killed right after it overtook another leaves two objects with one CKA_ID, which hold the
-    /// same key and count as one; returns how many such there are.
+    /// Returns how many objects share their CKA_ID with another: an import that is killed right after it overtook
+    /// another leaves such a pair. They hold the same key, but the promise is one.
     func checkTokens() async throws -> Int {
         try await eventually("all keys have all replicas", within: .seconds(120)) {
             let keys = try await cluster.masterKeys().filter(\.isUsable)

@@ -47,6 +47,7 @@ extension ClusterScenarios {
                     load.stop()
                     try await working
                     let doubled = try await chaos.checkTokens()
+                    #expect(doubled == 0, "objects doubled by overtaking imports")
                     let keys = try await load.finalRead()
                     let history = load.recorded
                     #expect(history.violation == nil)

@@ -50,7 +50,7 @@ let package = Package(
         .target(
             name: "NodeCore", dependencies: ["ClusterModel", "WireFormat", "Raft", "Gossip", "KeyCatalog"]),
         .target(name: "ManagementModel", dependencies: ["ClusterModel"]),
-        .target(name: "OperationWire"),
+        .target(name: "OperationWire", dependencies: ["ClusterModel"]),
         .target(name: "Linearizability"),
         // Floor 1, edges.
         .systemLibrary(

@@ -6,6 +6,7 @@ import KeyCatalog
 import Logging
 import NodeCore
 import OperationWire
+import TokenHostLink
 
 // What this node tells the applications of its machine: a file with the endpoints, the keys and the
 // mechanisms, and a mapped page whose counter says that the file has changed. Both stay when the node stops,
@@ -64,25 +65,18 @@ final class DirectoryPublisher: @unchecked Sendable {
         do {
             try Self.replace(path, with: try directory.encode())
         } catch {
-            return logger.error("the directory for applications cannot be written: \(error)")
+            return logger.error(
+                "the directory for applications cannot be written to \(path): \(error). Check stateDirectory and its permissions."
+            )
         }
         epoch += 1
         pulse?.announce(epoch)
     }
 
-    private static func replace(_ path: String, with bytes: [UInt8]) throws(CoordinatorError) {
+    private static func replace(_ path: String, with bytes: [UInt8]) throws(SystemCallError) {
         let temporary = path + ".new"
-        let descriptor = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o600)
-        guard descriptor >= 0 else { throw problem(temporary) }
-        defer { close(descriptor) }
-        var done = 0
-        while done < bytes.count {
-            let count = bytes[done...].withUnsafeBytes { Glibc.write(descriptor, $0.baseAddress, $0.count) }
-            if count < 0, errno == EINTR { continue }
-            guard count > 0 else { throw problem(temporary) }
-            done += count
-        }
-        guard rename(temporary, path) == 0 else { throw problem(path) }
+        try SystemFile.write(bytes, to: temporary, durably: false)
+        try SystemFile.rename(temporary, to: path, durably: false)
     }
 
     fileprivate static func problem(_ path: String) -> CoordinatorError {
@@ -160,15 +154,12 @@ extension DirectoryPublisher {
 
     /// Sixteen digits that depend on the cluster's name only (FNV-1a).
     static func serialNumber(_ cluster: String) -> String {
-        let hash = cluster.utf8.reduce(0xCBF2_9CE4_8422_2325 as UInt64) {
-            ($0 ^ UInt64($1)) &* 0x100_0000_01B3
-        }
-        let digits = String(hash, radix: 16)
+        let digits = String(FNV1a.hash(cluster.utf8), radix: 16)
         return String(repeating: "0", count: 16 - digits.count) + digits
     }
 
     /// What all tokens have, with the narrowest key sizes and the flags that all give.
-    static func mechanisms(_ tokens: [[MechanismDescription]]) -> [Directory.MechanismEntry] {
+    static func mechanisms(_ tokens: [[MechanismDescription]]) -> [MechanismDescription] {
         guard let first = tokens.first else { return [] }
         var common: [UInt64: MechanismDescription] = [:]
         for mechanism in first { common[mechanism.type] = mechanism }
@@ -183,11 +174,7 @@ extension DirectoryPublisher {
             }
             common = next
         }
-        return common.values.sorted { $0.type < $1.type }.map {
-            Directory.MechanismEntry(
-                type: $0.type, minimumKeySize: $0.minimumKeySize, maximumKeySize: $0.maximumKeySize,
-                flags: $0.flags)
-        }
+        return common.values.sorted { $0.type < $1.type }
     }
 
     /// A usable key with its verified replicas; nil for others.

@@ -1,3 +1,5 @@
+import ClusterModel
+
 // The bytes of a directory file: a magic number with the version, the length and a checksum (FNV-1a, 64 bits: against
 // a file cut short or damaged, not against a forger, whom the file's owner and mode keep out), then the fields in
 // the order of their declaration.
@@ -32,7 +34,7 @@ extension Directory {
         var file = ByteWriter(capacity: body.bytes.count + 24)
         file.append(Self.magic)
         file.write(UInt64(body.bytes.count))
-        file.write(body.bytes.withUnsafeBytes { Self.checksum($0) })
+        file.write(body.bytes.withUnsafeBytes { FNV1a.hash($0) })
         file.append(body.bytes)
         return file.bytes
     }
@@ -47,7 +49,7 @@ extension Directory {
         let checksum = try reader.uint64()
         guard length <= UInt64(reader.remaining) else { throw .truncated }
         guard length == UInt64(reader.remaining) else { throw .trailingBytes }
-        guard Self.checksum(UnsafeRawBufferPointer(rebasing: bytes[24...])) == checksum else {
+        guard FNV1a.hash(UnsafeRawBufferPointer(rebasing: bytes[24...])) == checksum else {
             throw .damaged
         }
         epoch = try reader.uint64()
@@ -68,7 +70,7 @@ extension Directory {
             let minimum = try reader.uint64()
             let maximum = try reader.uint64()
             mechanisms.append(
-                MechanismEntry(
+                MechanismDescription(
                     type: type, minimumKeySize: minimum, maximumKeySize: maximum,
                     flags: try reader.uint64()))
         }
@@ -81,10 +83,6 @@ extension Directory {
     /// Reads a directory from an array.
     public init(decoding bytes: [UInt8]) throws(WireError) {
         self = try decodeBytes(bytes) { raw throws(WireError) in try Directory(decoding: raw) }
-    }
-
-    private static func checksum(_ bytes: UnsafeRawBufferPointer) -> UInt64 {
-        bytes.reduce(0xCBF2_9CE4_8422_2325) { ($0 ^ UInt64($1)) &* 0x100_0000_01B3 }
     }
 
     fileprivate static func write(

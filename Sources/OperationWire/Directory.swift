@@ -2,6 +2,8 @@
 // listen, which keys an application may see and on which endpoints a verified replica stands. It is a file, so that
 // it stays valid when the node is stopped: the data path never waits for the control path. It holds no secrets.
 
+import ClusterModel
+
 /// The view of the cluster that applications work with.
 public struct Directory: Hashable, Sendable {
     /// Grows with every change; also in the pulse page, which tells readers to read again.
@@ -20,8 +22,9 @@ public struct Directory: Hashable, Sendable {
     public var loginRequired: Bool
     /// In ascending order of names.
     public var endpoints: [Endpoint]
-    /// The mechanisms that all endpoints in service have, in ascending order.
-    public var mechanisms: [MechanismEntry]
+    /// The mechanisms that all endpoints in service have, in ascending order, each with the narrowest key sizes and the
+    /// flags common to all.
+    public var mechanisms: [MechanismDescription]
     /// In the order of their numbers.
     public var keys: [Key]
 
@@ -67,25 +70,6 @@ public struct Directory: Hashable, Sendable {
             self.socketPath = socketPath
             self.failureVendor = failureVendor
             self.failureOverrides = failureOverrides
-        }
-    }
-
-    /// CK_MECHANISM_INFO: the narrowest key sizes and the flags common to all endpoints.
-    public struct MechanismEntry: Hashable, Sendable {
-        /// The CKM_ number.
-        public var type: UInt64
-        /// ulMinKeySize.
-        public var minimumKeySize: UInt64
-        /// ulMaxKeySize.
-        public var maximumKeySize: UInt64
-        /// CKF_ flags.
-        public var flags: UInt64
-        /// Puts an entry together.
-        public init(type: UInt64, minimumKeySize: UInt64, maximumKeySize: UInt64, flags: UInt64) {
-            self.type = type
-            self.minimumKeySize = minimumKeySize
-            self.maximumKeySize = maximumKeySize
-            self.flags = flags
         }
     }
 
@@ -198,7 +182,7 @@ public struct Directory: Hashable, Sendable {
     public init(
         epoch: UInt64, clusterName: String, tokenLabel: String, tokenSerialNumber: String,
         deadlineMilliseconds: UInt32 = 2_000, hedgeMilliseconds: UInt32 = 300, loginRequired: Bool = true,
-        endpoints: [Endpoint], mechanisms: [MechanismEntry], keys: [Key]
+        endpoints: [Endpoint], mechanisms: [MechanismDescription], keys: [Key]
     ) {
         self.epoch = epoch
         self.clusterName = clusterName

@@ -1,3 +1,4 @@
+internal import ClusterModel
 internal import Failover
 internal import OperationWire
 internal import Synchronization
@@ -25,7 +26,7 @@ final class DirectoryView: Sendable {
     private let byNumber: [UInt64: Int]
     private let byLabel: [[UInt8]: [Int]]
     private let byIdentifier: [[UInt8]: [Int]]
-    private let mechanisms: [UInt64: Directory.MechanismEntry]
+    private let mechanisms: [UInt64: MechanismDescription]
 
     init(_ directory: Directory, endpoints: [Endpoint]) {
         self.directory = directory
@@ -51,7 +52,7 @@ final class DirectoryView: Sendable {
     func key(number: UInt64) -> Directory.Key? { byNumber[number].map { directory.keys[$0] } }
     func positions(label: [UInt8]) -> [Int] { byLabel[label] ?? [] }
     func positions(identifier: [UInt8]) -> [Int] { byIdentifier[identifier] ?? [] }
-    func mechanism(_ type: UInt64) -> Directory.MechanismEntry? { mechanisms[type] }
+    func mechanism(_ type: UInt64) -> MechanismDescription? { mechanisms[type] }
 
     /// What a token key is called on an endpoint; nil when no verified replica stands there.
     func reference(to number: UInt64, on endpoint: Int) -> ObjectReference? {

@@ -1,4 +1,5 @@
 internal import CCryptoki
+internal import ClusterModel
 internal import OperationWire
 internal import Synchronization
 
@@ -28,11 +29,11 @@ struct Stream {
     var view: DirectoryView
     /// What was given out so far: length and hash, compared when the operation is begun anew elsewhere.
     var outputCount = 0
-    var outputHash: UInt64 = 0xCBF2_9CE4_8422_2325
+    var outputHash = FNV1a()
 
     mutating func gaveOut(_ bytes: [UInt8]) {
         outputCount += bytes.count
-        for byte in bytes { outputHash = (outputHash ^ UInt64(byte)) &* 0x100_0000_01B3 }
+        outputHash.add(bytes)
     }
 }
 

@@ -148,33 +148,17 @@ public final class RingServer: Sendable {
         }
     }
 
-    private final class Body {
-        let run: @Sendable () -> Void
-        init(_ run: @escaping @Sendable () -> Void) { self.run = run }
-    }
-
     private func startThread(_ body: @escaping @Sendable () -> Void) throws(RingServerError) {
         threads.add(1, ordering: .sequentiallyConsistent)
-        let box = Unmanaged.passRetained(
-            Body { [self] in
-                body()
-                threads.subtract(1, ordering: .sequentiallyConsistent)
-            })
-        var thread = pthread_t()
-        let result = pthread_create(
-            &thread, nil,
-            { argument in
-                guard let argument else { return nil }
-                Unmanaged<Body>.fromOpaque(argument).takeRetainedValue().run()
-                return nil
-            }, box.toOpaque())
+        let result = DetachedThread.start { [self] in
+            body()
+            threads.subtract(1, ordering: .sequentiallyConsistent)
+        }
         guard result == 0 else {
-            box.release()
             threads.subtract(1, ordering: .sequentiallyConsistent)
             throw RingServerError(
                 description: "no thread can be started: \(String(cString: strerror(result)))")
         }
-        pthread_detach(thread)
     }
 
     /// When every thread is stuck in the module, others take their places, up to twice the number.

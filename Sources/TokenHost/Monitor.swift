@@ -1,5 +1,6 @@
 import CProcess
 import Glibc
+import RingLink
 import TokenHostLink
 
 // The oldest tool for threads that must sleep until something is true: a monitor (Hoare, 1974), here a mutex
@@ -94,26 +95,9 @@ struct HostInstant: Comparable, Sendable {
 
 /// Threads that belong to the token host alone.
 enum OwnedThread {
-    private final class Body {
-        let run: @Sendable () -> Void
-        init(_ run: @escaping @Sendable () -> Void) { self.run = run }
-    }
-
     /// Starts a thread that runs `body` and ends; nobody joins it.
     static func start(_ body: @escaping @Sendable () -> Void) throws(SystemCallError) {
-        let box = Unmanaged.passRetained(Body(body))
-        var thread = pthread_t()
-        let result = pthread_create(
-            &thread, nil,
-            { argument in
-                guard let argument else { return nil }
-                Unmanaged<Body>.fromOpaque(argument).takeRetainedValue().run()
-                return nil
-            }, box.toOpaque())
-        guard result == 0 else {
-            box.release()
-            throw SystemCallError("pthread_create", code: result)
-        }
-        pthread_detach(thread)
+        let result = DetachedThread.start(body)
+        guard result == 0 else { throw SystemCallError("pthread_create", code: result) }
     }
 }

@@ -142,7 +142,7 @@ extension TokenHostConfiguration {
     /// Two configurations have the same digest exactly when nothing differs that a token host was told.
     /// FNV-1a, 64 bits: it guards against mistakes; who may connect is decided by the socket's owner.
     public func digest() throws -> UInt64 {
-        try encoded().reduce(0xCBF2_9CE4_8422_2325) { ($0 ^ UInt64($1)) &* 0x100_0000_01B3 }
+        FNV1a.hash(try encoded())
     }
 
     /// Writes the file with mode 0600, replacing an older one in one step. Blocks for one small write.
